@@ -1,0 +1,1 @@
+"""The whole job on this machine against servers on loopback."""

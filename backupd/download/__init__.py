@@ -1,0 +1,1 @@
+"""Links in, files out: one attempt, its outcome, the next attempt."""

@@ -1,0 +1,1 @@
+"""Reading an export: archive bytes, members, conversations, versions."""

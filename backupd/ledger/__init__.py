@@ -1,0 +1,1 @@
+"""The primary record: deliveries, cursors, remembered messages, notices and their outbox."""

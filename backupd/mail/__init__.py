@@ -1,0 +1,1 @@
+"""Mail in: mailbox, cursor, message, proof, link."""

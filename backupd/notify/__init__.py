@@ -1,0 +1,1 @@
+"""Where notices go: journal, notice log, channels."""

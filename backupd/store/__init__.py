@@ -1,0 +1,1 @@
+"""The repository: objects, packs, snapshots, restore and check."""

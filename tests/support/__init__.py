@@ -1,0 +1,34 @@
+"""What several test modules share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+_PACKAGES = {
+    "dovecot": "dovecot-imapd",
+    "gnome-keyring-daemon": "gnome-keyring",
+    "dbus-run-session": "dbus-daemon",
+    "openssl": "openssl",
+    "strace": "strace",
+    "unshare": "util-linux",
+    "systemctl": "systemd",
+    "systemd-analyze": "systemd",
+}
+_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+def needs(*programs: str) -> None:
+    """Skip the calling test, naming the line that installs what it needs; under CI=true, fail."""
+    missing = [program for program in programs if shutil.which(program, path=_PATH) is None]
+    if missing:
+        unavailable("apt-get install " + " ".join(_PACKAGES.get(name, name) for name in missing))
+
+
+def unavailable(remedy: str) -> None:
+    """Skip the calling test with `remedy`; under CI=true, fail instead."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"needed under CI: {remedy}", pytrace=False)
+    pytest.skip(remedy)
