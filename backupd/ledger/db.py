@@ -127,7 +127,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA secure_delete=ON")  # I6: an erased link leaves no trace in free pages
+    connection.execute(
+        "PRAGMA secure_delete=ON"
+    )  # I6: an erased link leaves no trace in free pages
     return connection
 
 

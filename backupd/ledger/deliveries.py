@@ -1,0 +1,324 @@
+"""Deliveries: everything known about one export on its way in.
+
+A delivery moves seen → proven → fetching → fetched → stored, or ends as needs-you, expired or
+refused; only the methods below move it. Each method is one durable transaction and may be nested
+in a caller's transaction. The signed link is stored from `proven` until the delivery is stored,
+expired or refused, and is erased by the same statement that ends it (I6).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from sqlite3 import Row
+from typing import Any
+
+from backupd.ledger.db import Database
+
+
+class State(StrEnum):
+    """Where a delivery stands."""
+
+    SEEN = "seen"
+    PROVEN = "proven"
+    FETCHING = "fetching"
+    FETCHED = "fetched"
+    NEEDS_YOU = "needs-you"
+    STORED = "stored"
+    EXPIRED = "expired"
+    REFUSED = "refused"
+
+
+PENDING = (State.PROVEN, State.FETCHING, State.FETCHED, State.NEEDS_YOU)
+"""States in which something is still to be done before the deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the mail of a delivery lies."""
+
+    mailbox: str
+    folder: str
+    uidvalidity: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery as the ledger holds it. Times are aware UTC; `link` is the signed URL."""
+
+    id: str
+    state: State
+    mailbox: str | None
+    folder: str | None
+    uidvalidity: int | None
+    uid: int | None
+    message_id: str | None
+    sender: str | None
+    proof: str | None
+    link: str | None
+    era: str | None
+    host: str | None
+    file_name: str | None
+    account: str | None
+    mail_at: datetime | None
+    deadline: datetime | None
+    give_up_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    attempts: int
+    next_attempt_at: datetime | None
+    outcome: str | None
+    detail: str | None
+    alarm: int
+    part: Path | None
+    sha256: str | None
+    size: int | None
+    snapshot: str | None
+
+    def __repr__(self) -> str:
+        """Show id and state only: the link is a secret."""
+        return f"Delivery({self.id}, {self.state.value})"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is known when a mail is proven and its link found."""
+
+    place: Place
+    message_id: str | None
+    sender: str
+    proof: str
+    link: str
+    era: str
+    host: str
+    file_name: str
+    account: str | None
+    mail_at: datetime
+    deadline: datetime
+    give_up_at: datetime
+
+    def __repr__(self) -> str:
+        """Show the host only: the link is a secret."""
+        return f"Opening({self.host})"
+
+
+class Deliveries:
+    """The deliveries of one ledger."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def open(self, opening: Opening, now: datetime) -> Delivery:
+        """Record a proven mail with its link and deadline; due at once."""
+        identity = secrets.token_hex(4)
+        place = opening.place
+        with self._db.transaction() as connection:
+            connection.execute(
+                "INSERT INTO deliveries (id, state, mailbox, folder, uidvalidity, uid, message_id,"
+                " sender, proof, link, era, host, file_name, account, mail_at, deadline,"
+                " give_up_at, created_at, updated_at, next_attempt_at)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                (
+                    identity,
+                    State.PROVEN.value,
+                    place.mailbox,
+                    place.folder,
+                    place.uidvalidity,
+                    place.uid,
+                    opening.message_id,
+                    opening.sender,
+                    opening.proof,
+                    opening.link,
+                    opening.era,
+                    opening.host,
+                    opening.file_name,
+                    opening.account,
+                    stamp(opening.mail_at),
+                    stamp(opening.deadline),
+                    stamp(opening.give_up_at),
+                    stamp(now),
+                    stamp(now),
+                    stamp(now),
+                ),
+            )
+        return self.get(identity)
+
+    def get(self, identity: str) -> Delivery:
+        """Return one delivery; KeyError if there is none of that id."""
+        row = self._db.row("SELECT * FROM deliveries WHERE id = ?", (identity,))
+        if row is None:
+            raise KeyError(identity)
+        return _delivery(row)
+
+    def all(self) -> list[Delivery]:
+        """Return every delivery, newest first."""
+        rows = self._db.rows("SELECT * FROM deliveries ORDER BY created_at DESC, id")
+        return [_delivery(row) for row in rows]
+
+    def pending(self) -> list[Delivery]:
+        """Return the deliveries that are neither stored nor ended, nearest deadline first."""
+        return self._in_states(PENDING)
+
+    def due(self, now: datetime) -> list[Delivery]:
+        """Return the pending deliveries whose next attempt has come, nearest deadline first."""
+        return [
+            delivery
+            for delivery in self.pending()
+            if delivery.next_attempt_at is not None and delivery.next_attempt_at <= now
+        ]
+
+    def of_file(self, file_name: str) -> Delivery | None:
+        """Return the newest delivery of this file name that was not refused, if any."""
+        row = self._db.row(
+            "SELECT * FROM deliveries WHERE file_name = ? AND state != ?"
+            " ORDER BY created_at DESC LIMIT 1",
+            (file_name, State.REFUSED.value),
+        )
+        return None if row is None else _delivery(row)
+
+    def fetching(self, identity: str, part: Path, now: datetime) -> None:
+        """Record that an attempt begins, and into which file."""
+        self._set(
+            identity,
+            now,
+            "state = ?, attempts = attempts + 1, part = ?",
+            State.FETCHING.value,
+            str(part),
+        )
+
+    def retry(self, identity: str, at: datetime, outcome: str, detail: str, now: datetime) -> None:
+        """Record a failed attempt and when the next one is due."""
+        self._set(
+            identity,
+            now,
+            "state = ?, next_attempt_at = ?, outcome = ?, detail = ?",
+            State.PROVEN.value,
+            stamp(at),
+            outcome,
+            detail,
+        )
+
+    def needs_you(
+        self, identity: str, at: datetime | None, outcome: str, detail: str, now: datetime
+    ) -> None:
+        """Record that a person has to act; `at` is the next unattended attempt, if any."""
+        self._set(
+            identity,
+            now,
+            "state = ?, next_attempt_at = ?, outcome = ?, detail = ?",
+            State.NEEDS_YOU.value,
+            None if at is None else stamp(at),
+            outcome,
+            detail,
+        )
+
+    def fetched(self, identity: str, sha256: str, size: int, now: datetime) -> None:
+        """Record that the file is complete and durable; it is stored next."""
+        self._set(
+            identity,
+            now,
+            "state = ?, sha256 = ?, size = ?, next_attempt_at = ?, outcome = ?",
+            State.FETCHED.value,
+            sha256,
+            size,
+            stamp(now),
+            "fetched",
+        )
+
+    def quarantined(self, identity: str, detail: str, now: datetime) -> None:
+        """Record that the file is kept in quarantine; nothing more is tried, the link is erased."""
+        self._set(
+            identity,
+            now,
+            "state = ?, next_attempt_at = NULL, outcome = ?, detail = ?, link = NULL, part = NULL",
+            State.NEEDS_YOU.value,
+            "quarantined",
+            detail,
+        )
+
+    def stored(self, identity: str, snapshot: str, now: datetime) -> None:
+        """Record the snapshot that ended the delivery; the link is erased."""
+        self._end(identity, State.STORED, "stored", "", now, snapshot)
+
+    def expired(self, identity: str, detail: str, now: datetime) -> None:
+        """Record that the link is dead; it is erased."""
+        self._end(identity, State.EXPIRED, "expired", detail, now, None)
+
+    def refused(self, identity: str, detail: str, now: datetime) -> None:
+        """Record that the link leads where nothing is fetched from; it is erased."""
+        self._end(identity, State.REFUSED, "refused", detail, now, None)
+
+    def alarmed(self, identity: str, level: int, now: datetime) -> None:
+        """Record the highest deadline level (per cent of the window) the person was told of."""
+        self._set(identity, now, "alarm = ?", level)
+
+    def _end(
+        self,
+        identity: str,
+        state: State,
+        outcome: str,
+        detail: str,
+        now: datetime,
+        snapshot: str | None,
+    ) -> None:
+        self._set(
+            identity,
+            now,
+            "state = ?, outcome = ?, detail = ?, snapshot = ?, link = NULL, part = NULL,"
+            " next_attempt_at = NULL",
+            state.value,
+            outcome,
+            detail,
+            snapshot,
+        )
+
+    def _set(self, identity: str, now: datetime, sql: str, *values: object) -> None:
+        with self._db.transaction() as connection:
+            connection.execute(
+                f"UPDATE deliveries SET {sql}, updated_at = ? WHERE id = ?",
+                (*values, stamp(now), identity),
+            )
+
+    def _in_states(self, states: Iterable[State]) -> list[Delivery]:
+        names = tuple(state.value for state in states)
+        rows = self._db.rows(
+            f"SELECT * FROM deliveries WHERE state IN ({','.join('?' * len(names))})"
+            " ORDER BY deadline, created_at, id",
+            names,
+        )
+        return [_delivery(row) for row in rows]
+
+
+def stamp(moment: datetime) -> str:
+    """Write an aware time as the ledger stores it: UTC, ISO 8601, microseconds, sortable."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def moment(text: str) -> datetime:
+    """Read a time that `stamp` wrote."""
+    return datetime.fromisoformat(text)
+
+
+_TIMES = frozenset(
+    {"mail_at", "deadline", "give_up_at", "created_at", "updated_at", "next_attempt_at"}
+)
+
+
+def _delivery(row: Row) -> Delivery:
+    return Delivery(**{field.name: _value(field.name, row) for field in fields(Delivery)})
+
+
+def _value(name: str, row: Row) -> Any:
+    value = row[name]
+    if value is None:
+        return None
+    if name in _TIMES:
+        return moment(value)
+    if name == "state":
+        return State(value)
+    return Path(value) if name == "part" else value
