@@ -1,0 +1,32 @@
+"""The configuration file: TOML to frozen settings, all problems reported together.
+
+`load` reads a file, `locate` says which one, `cautions` lists what is allowed but likely unwanted.
+"""
+
+from __future__ import annotations
+
+from backupd.config.schema import (
+    AccountSettings,
+    ChannelSettings,
+    CredentialSettings,
+    DownloadSettings,
+    HeartbeatSettings,
+    MailboxSettings,
+    RepositorySettings,
+    ScheduleSettings,
+    Settings,
+    StateSettings,
+)
+
+__all__ = [
+    "AccountSettings",
+    "ChannelSettings",
+    "CredentialSettings",
+    "DownloadSettings",
+    "HeartbeatSettings",
+    "MailboxSettings",
+    "RepositorySettings",
+    "ScheduleSettings",
+    "Settings",
+    "StateSettings",
+]
