@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from backupd.config.checks import cautions
+from backupd.config.load import example_text, load, locate
 from backupd.config.schema import (
     AccountSettings,
     ChannelSettings,
@@ -17,6 +19,7 @@ from backupd.config.schema import (
     Settings,
     StateSettings,
 )
+from backupd.config.show import show
 
 __all__ = [
     "AccountSettings",
@@ -29,4 +32,9 @@ __all__ = [
     "ScheduleSettings",
     "Settings",
     "StateSettings",
+    "cautions",
+    "example_text",
+    "load",
+    "locate",
+    "show",
 ]

@@ -77,7 +77,7 @@ class MailboxSettings(Table):
     ca_file: OptionalPath = None
     username: Text
     auth: Literal["password", "oauth2"] = "password"
-    credential: Name
+    credential: Name = ""
     folders: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
     authserv_ids: Annotated[tuple[Text, ...], BeforeValidator(_as_tuple)] = Field(
         default=(), validation_alias=AliasChoices("authserv_id", "authserv_ids")
