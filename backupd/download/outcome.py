@@ -1,0 +1,178 @@
+"""How one download attempt ends: a closed set of frozen values. Pure.
+
+Each has a stable `kind`, a `detail` for people (no URL, no query, no text the server chose) and
+`transient`: whether another attempt before the link's end may end otherwise without anybody's
+help.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The whole file is on disk, durable and shaped like a ZIP; `sha256` in hex."""
+
+    size: int
+    sha256: str
+    kind: ClassVar[str] = "fetched"
+    transient: ClassVar[bool] = False
+
+    @property
+    def detail(self) -> str:
+        """Say how much came."""
+        return f"{self.size} bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class SignInNeeded:
+    """The server wants a signed-in session of the account."""
+
+    detail: str
+    kind: ClassVar[str] = "sign-in-needed"
+    transient: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Challenged:
+    """The server wants proof of a browser; neither expired nor a question of signing in."""
+
+    detail: str = "the server wants proof that a browser is asking"
+    kind: ClassVar[str] = "challenged"
+    transient: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The link is dead; `certain` when the server or the link itself says so."""
+
+    certain: bool
+    detail: str
+    kind: ClassVar[str] = "expired"
+
+    @property
+    def transient(self) -> bool:
+        """Guess by the clock alone is worth another try until the link is given up."""
+        return not self.certain
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited:
+    """The server asks to wait; `retry_after` is None where it does not say how long."""
+
+    retry_after: timedelta | None
+    kind: ClassVar[str] = "rate-limited"
+    transient: ClassVar[bool] = True
+
+    @property
+    def detail(self) -> str:
+        """Say how long the server asks to wait."""
+        if self.retry_after is None:
+            return "the server asks to wait"
+        return f"the server asks to wait {int(self.retry_after.total_seconds())} s"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFailed:
+    """No connection, a broken one, or one too slow; what arrived is kept for the next attempt."""
+
+    detail: str
+    kind: ClassVar[str] = "network-failed"
+    transient: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFailed:
+    """The server answered with a status, or in a way, that says nothing about the link."""
+
+    status: int
+    reason: str = ""
+    kind: ClassVar[str] = "server-failed"
+    transient: ClassVar[bool] = True
+
+    @property
+    def detail(self) -> str:
+        """Name the status and, where known, what was wrong with the answer."""
+        return f"status {self.status}: {self.reason}" if self.reason else f"status {self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFull:
+    """The disk has too little room; `missing` is how many bytes must be freed at least."""
+
+    missing: int
+    kind: ClassVar[str] = "disk-full"
+    transient: ClassVar[bool] = True
+
+    @property
+    def detail(self) -> str:
+        """Say how much room is missing."""
+        return f"{self.missing} bytes are missing on the disk"
+
+
+@dataclass(frozen=True, slots=True)
+class NotAZip:
+    """What the server delivered is complete by its own word and is not a ZIP."""
+
+    detail: str
+    kind: ClassVar[str] = "not-a-zip"
+    transient: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class TooBig:
+    """The file is larger than the configured `limit` in bytes; nothing of it is kept."""
+
+    limit: int
+    kind: ClassVar[str] = "too-big"
+    transient: ClassVar[bool] = False
+
+    @property
+    def detail(self) -> str:
+        """Name the limit."""
+        return f"the file is larger than the limit of {self.limit} bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRefused:
+    """The link, or where it redirects to, breaks a rule; `detail` names at most a host."""
+
+    detail: str
+    kind: ClassVar[str] = "link-refused"
+    transient: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The caller asked to stop; what arrived is kept for the next attempt."""
+
+    detail: str = "stopped on request"
+    kind: ClassVar[str] = "cancelled"
+    transient: ClassVar[bool] = True
+
+
+Outcome = (
+    Fetched
+    | SignInNeeded
+    | Challenged
+    | Expired
+    | RateLimited
+    | NetworkFailed
+    | ServerFailed
+    | DiskFull
+    | NotAZip
+    | TooBig
+    | LinkRefused
+    | Cancelled
+)
+
+
+class Ended(Exception):
+    """Carries an outcome from the depth of an attempt to its top; never leaves the package."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.kind)
+        self.outcome = outcome
