@@ -170,8 +170,16 @@ def _install(machine: Machine) -> None:
     machine.path("/usr/local/bin/backupd").symlink_to(PYTHON.with_name("backupd"))
     for source, target in UNIT_FILES:
         machine.write(target, (CHECKOUT / "systemd" / source).read_text())
+    if not _has_user_namespaces(machine):
+        drop_in = "/etc/systemd/system/backupd.service.d/here.conf"
+        machine.write(drop_in, "[Service]\nPrivateUsers=no\n")
     machine.run("systemd-sysusers", "/usr/lib/sysusers.d/backupd.conf")
     machine.run("systemctl", "daemon-reload")
+
+
+def _has_user_namespaces(machine: Machine) -> bool:
+    """Say whether PrivateUsers= can work: the kernel forbids it to whatever runs in a chroot."""
+    return subprocess.run(machine.command("unshare", "--user", "true")).returncode == 0
 
 
 UNIT_FILES = (
