@@ -1,0 +1,120 @@
+"""Notices about mailboxes and about mails that came in. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from backupd.notice.model import Notice, Severity
+from backupd.notice.words import cause, plain, span
+
+
+def export_started(*, mailbox: str) -> Notice:
+    """OpenAI confirmed that an export was asked for."""
+    return Notice(
+        event="export_started",
+        severity=Severity.INFO,
+        title="An export was requested",
+        body=(
+            f'OpenAI confirmed the request in mailbox "{plain(mailbox)}". The export itself comes '
+            "by another mail, minutes to seven days from now; its link lives for 24 hours.\n"
+            "Nothing to do: backupd waits for that mail and tells you if it does not come."
+        ),
+        fields={"mailbox": plain(mailbox)},
+    )
+
+
+def mail_found(*, delivery: str, mailbox: str, host: str, time_left: timedelta) -> Notice:
+    """A proven mail with a download link was found; the download begins."""
+    return Notice(
+        event="mail_found",
+        severity=Severity.INFO,
+        title="An export is ready and is being fetched",
+        body=(
+            f'A proven mail from OpenAI in mailbox "{plain(mailbox)}" holds a link to '
+            f"{plain(host)}. The link is expected to live for another {span(time_left)}.\n"
+            "Nothing to do: the download begins now, and you are told how it ends."
+        ),
+        delivery=delivery,
+        fields={
+            "mailbox": plain(mailbox),
+            "host": plain(host),
+            "seconds_left": int(time_left.total_seconds()),
+        },
+    )
+
+
+def mail_refused(
+    *, mailbox: str, sender: str | None, reason: str, delivery: str | None = None
+) -> Notice:
+    """A mail looked like an export mail, but could not be proven or held no acceptable link."""
+    by = f" that says it is from {plain(sender, 120)}" if sender else ""
+    return Notice(
+        event="mail_refused",
+        severity=Severity.WARNING,
+        title="A mail about an export was refused",
+        body=(
+            f'A mail in mailbox "{plain(mailbox)}"{by} looks like an export mail, but was not '
+            f"acted upon: {cause(reason)}.\n"
+            "Nothing was fetched, the mail was not touched, and no stored export is affected.\n"
+            "What to do: if you did not request an export, take it for a forgery and do not click "
+            "anything in it. If you did, open chatgpt.com yourself, not through the mail, and see "
+            "Settings, Data controls; a link in a genuine mail dies 24 hours after the mail. "
+            "A ZIP that you download yourself is stored with `backupd import FILE`."
+        ),
+        delivery=delivery,
+        fields={"mailbox": plain(mailbox), "reason": cause(reason)},
+    )
+
+
+def mailbox_unreachable(*, mailbox: str, reason: str, since: datetime) -> Notice:
+    """A mail server cannot be reached; trying goes on."""
+    return Notice(
+        event="mailbox_unreachable",
+        severity=Severity.WARNING,
+        title=f'Mailbox "{plain(mailbox)}" cannot be reached',
+        body=(
+            f"No contact since {since:%Y-%m-%d %H:%M} UTC: {cause(reason)}.\n"
+            "All stored exports are safe. backupd goes on trying by itself and reads everything "
+            "that came in meanwhile, but an export link dies 24 hours after its mail: one that "
+            "arrives during a longer outage is lost.\n"
+            "What to do: if this lasts for more than a few hours, look at the mail server and at "
+            "this machine's network. You are told once when it works again."
+        ),
+        fault=f"mailbox:{mailbox}:unreachable",
+        fields={"mailbox": plain(mailbox)},
+    )
+
+
+def mailbox_refused(*, mailbox: str, reason: str) -> Notice:
+    """A mail server refused the login; trying has stopped."""
+    name = plain(mailbox)
+    return Notice(
+        event="mailbox_refused",
+        severity=Severity.ERROR,
+        title=f'Mailbox "{name}" refuses the login',
+        body=(
+            f"{cause(reason)[:1].upper()}{cause(reason)[1:]}.\n"
+            "All stored exports are safe, but this mailbox is not watched any more: backupd does "
+            "not repeat a refused login, so that the account is not locked. An export link that "
+            "arrives now dies in 24 hours.\n"
+            "What to do: put the right password where it comes from (for the keyring: `backupd "
+            f"secret set imap-{name}`, unless the configuration names another credential), check "
+            "`username`, then reload with `systemctl reload backupd`."
+        ),
+        fault=f"mailbox:{mailbox}:refused",
+        clears=(f"mailbox:{mailbox}:unreachable",),
+        fields={"mailbox": name},
+    )
+
+
+def mailbox_recovered(*, mailbox: str) -> Notice:
+    """A mailbox works again; told once, and only if a fault had been told."""
+    return Notice(
+        event="mailbox_recovered",
+        severity=Severity.INFO,
+        title=f'Mailbox "{plain(mailbox)}" works again',
+        body="The login succeeded, and mails that came in meanwhile are being read. Nothing to do.",
+        clears=(f"mailbox:{mailbox}:*",),
+        recovery=True,
+        fields={"mailbox": plain(mailbox)},
+    )

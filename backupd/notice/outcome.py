@@ -1,0 +1,233 @@
+"""Notices about what became of an export: stored, and what was noticed about it. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Protocol
+
+from backupd.notice.model import Notice, Severity, faults_of
+from backupd.notice.words import amount, count, listing, plain, span
+
+
+class ConversationCounts(Protocol):
+    """How the conversations of an export compare with those before it."""
+
+    @property
+    def total(self) -> int:
+        """Conversations in the export."""
+
+    @property
+    def new(self) -> int:
+        """Not in any earlier export."""
+
+    @property
+    def changed(self) -> int:
+        """With other content than before."""
+
+    @property
+    def metadata_changed(self) -> int:
+        """With another title or other flags only."""
+
+    @property
+    def unchanged(self) -> int:
+        """The same as before."""
+
+    @property
+    def gone(self) -> int:
+        """In an earlier export and no longer in this one."""
+
+
+def stored(
+    *,
+    snapshot: str,
+    delivery: str | None,
+    account: str | None,
+    conversations: ConversationCounts | None,
+    size: int,
+    new_bytes: int,
+    seconds: float,
+    margin: timedelta | None,
+) -> Notice:
+    """An export is stored and was proven to come back byte for byte.
+
+    `margin` is how long the link would still have lived; None where there was no link.
+    """
+    what, numbers = _contents(conversations)
+    spare = ""
+    if margin is not None and margin > timedelta(0):
+        spare = f" The link would have lived for another {span(margin)}."
+    whose = f" of account {plain(account, 16)}" if account else ""
+    return Notice(
+        event="stored",
+        severity=Severity.INFO,
+        title=_stored_title(conversations),
+        body=(
+            f"Snapshot {plain(snapshot, 16)}{whose}: {what}.\n"
+            f"The ZIP of {amount(size)} took {amount(new_bytes)} of disk and {seconds:.0f} s. It was "
+            f"rebuilt from the repository and is the same byte for byte.{spare}\n"
+            f"{_after(conversations)}"
+        ),
+        delivery=delivery,
+        snapshot=snapshot,
+        clears=(*faults_of(delivery), "disk", "request"),
+        fields={
+            **numbers,
+            "bytes": size,
+            "new_bytes": new_bytes,
+            "seconds": round(seconds),
+            **({"margin_seconds": int(margin.total_seconds())} if margin is not None else {}),
+        },
+    )
+
+
+def _stored_title(conversations: ConversationCounts | None) -> str:
+    if conversations is None:
+        return "An export is stored"
+    return (
+        f"An export is stored: {conversations.new:,} new, {conversations.changed:,} changed, "
+        f"{conversations.gone:,} gone"
+    )
+
+
+def _contents(conversations: ConversationCounts | None) -> tuple[str, dict[str, int]]:
+    if conversations is None:
+        return "its conversations have not been counted", {}
+    numbers = {
+        "total": conversations.total,
+        "new": conversations.new,
+        "changed": conversations.changed,
+        "metadata_changed": conversations.metadata_changed,
+        "unchanged": conversations.unchanged,
+        "gone": conversations.gone,
+    }
+    text = (
+        f"{count(conversations.total, 'conversation')}, of them {conversations.new:,} new, "
+        f"{conversations.changed:,} changed, {conversations.metadata_changed:,} with another title "
+        f"or flag, {conversations.unchanged:,} unchanged"
+    )
+    return text, numbers
+
+
+def _after(conversations: ConversationCounts | None) -> str:
+    if conversations is None or not conversations.gone:
+        return "Nothing to do."
+    return (
+        f"{count(conversations.gone, 'conversation')} of earlier exports cannot be found in this "
+        "one. They are kept here as they were. Nothing to do."
+    )
+
+
+def quarantined(
+    *, rule: str, path: str, delivery: str | None, source: str, detail: str = ""
+) -> Notice:
+    """A received file broke a rule for ZIPs and is kept as received."""
+    why = f" ({plain(detail)})" if detail else ""
+    return Notice(
+        event="quarantined",
+        severity=Severity.ERROR,
+        title="A received file is not a sound export and was set aside",
+        body=(
+            f'The file that came by {plain(source)} breaks the rule "{plain(rule)}"{why}. It was '
+            f"not opened any further and is kept whole, as received, at {plain(path, 400)}. "
+            "All stored exports are safe.\n"
+            "What to do: if it was downloaded in a browser, the download was perhaps cut short; "
+            "download it again while its link works (24 hours after the mail) and hand it in "
+            "again. If the export comes out like this a second time, report the rule's name to "
+            "backupd's developers and keep the file."
+        ),
+        delivery=delivery,
+        clears=faults_of(delivery),
+        fields={"rule": plain(rule), "source": plain(source)},
+    )
+
+
+def kept_whole(*, snapshot: str, size: int) -> Notice:
+    """An export could not be rebuilt from its parts and is stored as one piece."""
+    return Notice(
+        event="kept_whole",
+        severity=Severity.WARNING,
+        title="An export is stored whole, without saving space",
+        body=(
+            f"Snapshot {plain(snapshot, 16)} could not be taken apart in a way that gives back the "
+            f"same bytes, so the ZIP of {amount(size)} is kept in one piece. It is safe and "
+            "restores byte for byte; it only costs its full size.\n"
+            "What to do: nothing at once. If this happens with every export, the ZIPs are made in "
+            "a new way: look for a newer version of backupd."
+        ),
+        snapshot=snapshot,
+        fields={"bytes": size},
+    )
+
+
+def incomplete_export(*, snapshot: str, reasons: tuple[str, ...]) -> Notice:
+    """An export holds less than it says itself."""
+    return Notice(
+        event="incomplete_export",
+        severity=Severity.WARNING,
+        title="An export is incomplete",
+        body=(
+            f"Snapshot {plain(snapshot, 16)} is stored exactly as OpenAI delivered it, but parts "
+            f"are missing from it:\n{listing(reasons)}\n"
+            "Everything from earlier exports is kept, and no conversation counts as gone because "
+            "of this export.\n"
+            "What to do: request another export at chatgpt.com (Settings, Data controls, Export "
+            "data); the next one is usually complete."
+        ),
+        snapshot=snapshot,
+        fields={"reasons": len(reasons)},
+    )
+
+
+def mass_drop(*, snapshot: str, before: int, now: int) -> Notice:
+    """An export holds far fewer conversations than the one before it."""
+    return Notice(
+        event="mass_drop",
+        severity=Severity.ERROR,
+        title=f"An export holds only {now:,} conversations, the one before {before:,}",
+        body=(
+            f"Snapshot {plain(snapshot, 16)} is stored, but so many conversations are missing from "
+            "it that backupd does not believe it: none of them is marked as gone, and all of "
+            "them are kept from earlier exports.\n"
+            "What to do: look into ChatGPT itself. If your conversations are there, request "
+            "another export. If they are not and you did not delete them, change your password, "
+            "sign out all devices and write to OpenAI's support; your copies are here."
+        ),
+        snapshot=snapshot,
+        fields={"before": before, "now": now},
+    )
+
+
+def wrong_account(*, snapshot: str, expected: str, found: str) -> Notice:
+    """An export belongs to another ChatGPT account than expected."""
+    return Notice(
+        event="wrong_account",
+        severity=Severity.WARNING,
+        title="An export of another ChatGPT account was stored",
+        body=(
+            f"Snapshot {plain(snapshot, 16)} belongs to account {plain(found, 16)}, not to "
+            f"{plain(expected, 16)} as expected. It is stored apart, and the exports of the other "
+            "account are not mixed with it.\n"
+            "What to do: if both accounts are yours, name the new one under [accounts] in the "
+            "configuration. If not, find out who sent the export to this mailbox."
+        ),
+        snapshot=snapshot,
+        fields={"expected": plain(expected, 16), "found": plain(found, 16)},
+    )
+
+
+def unknown_parts(*, snapshot: str, parts: tuple[str, ...]) -> Notice:
+    """An export holds files that this version does not know."""
+    return Notice(
+        event="unknown_parts",
+        severity=Severity.WARNING,
+        title="An export holds parts that backupd does not know",
+        body=(
+            f"Snapshot {plain(snapshot, 16)} is stored whole and comes back byte for byte, but "
+            f"these parts of it are new to this version and cannot be listed or searched:\n"
+            f"{listing(parts)}\n"
+            "What to do: nothing at once. A newer version of backupd may know them, and will read "
+            "them from what is stored."
+        ),
+        snapshot=snapshot,
+        fields={"parts": len(parts)},
+    )

@@ -1,0 +1,157 @@
+"""Notices about a delivery on its way: waiting, failing, needing a person, over. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from backupd.notice.model import Notice, Severity, faults_of
+from backupd.notice.words import amount, cause, count, plain, shorten, span
+
+_WHY = {
+    "challenged": "the server wants to see a browser before it hands out the export",
+    "too-big": "the export is larger than `max_size` in [download] allows",
+}
+_SIGN_IN = "the link works only in a browser that is signed in to the ChatGPT account"
+REQUEST_AGAIN = (
+    "request a new export at chatgpt.com (Settings, Data controls, Export data); its mail comes "
+    "within minutes to seven days, and backupd waits for it"
+)
+
+
+def sign_in_needed(
+    *,
+    delivery: str,
+    time_left: timedelta,
+    host: str | None = None,
+    file_name: str | None = None,
+    drop_folder: str | None = None,
+    kind: str = "sign-in-needed",
+) -> Notice:
+    """Only a person can fetch this export; `kind` is the download's outcome."""
+    named = f" (the file is called {shorten(file_name)})" if file_name else ""
+    at = f" from {plain(host)}" if host else ""
+    return Notice(
+        event="sign_in_needed",
+        severity=Severity.WARNING,
+        title=f"An export needs you within {span(time_left)}",
+        body=(
+            f"An export is ready, but backupd cannot fetch it{at}: {_WHY.get(kind, _SIGN_IN)}. "
+            "All stored exports are safe, and backupd tries again now and then.\n"
+            f"What to do within {span(time_left)}: open the newest export mail from OpenAI in a "
+            "browser that is signed in to that ChatGPT account and click its download button"
+            f"{named}. {_hand_in(drop_folder)}"
+        ),
+        delivery=delivery,
+        fault=f"delivery:{delivery}:needs-you",
+        clears=(f"delivery:{delivery}:failing",),
+        fields={"seconds_left": int(time_left.total_seconds()), "outcome": plain(kind)},
+    )
+
+
+def _hand_in(drop_folder: str | None) -> str:
+    if drop_folder:
+        return (
+            f"Put the finished ZIP, unchanged, into {plain(drop_folder)}: backupd stores it within "
+            "a minute and this alarm is over."
+        )
+    return "Then run `backupd import FILE` on the finished, unchanged ZIP: this alarm is then over."
+
+
+def download_failed(
+    *,
+    delivery: str,
+    kind: str,
+    detail: str,
+    attempts: int,
+    next_attempt: timedelta,
+    time_left: timedelta,
+) -> Notice:
+    """A download failed several times; trying goes on until the link dies."""
+    return Notice(
+        event="download_failed",
+        severity=Severity.WARNING,
+        title=f"An export could not be fetched yet, {span(time_left)} left",
+        body=(
+            f"{count(attempts, 'attempt')} failed, the last one because: {cause(detail)}. "
+            "All stored exports are safe; what has arrived of this one is kept and continued.\n"
+            f"The next attempt is in {span(next_attempt)}, and attempts come closer together as "
+            f"the link's end nears, in {span(time_left)}.\n"
+            "What to do: check this machine's network if other things fail too. To be sure, open "
+            "the export mail in a browser, download the ZIP and run `backupd import FILE`."
+        ),
+        delivery=delivery,
+        fault=f"delivery:{delivery}:failing",
+        fields={
+            "outcome": plain(kind),
+            "attempts": attempts,
+            "seconds_left": int(time_left.total_seconds()),
+        },
+    )
+
+
+def deadline_near(
+    *, delivery: str, level: int, time_left: timedelta, needs_you: bool, attempts: int
+) -> Notice:
+    """`level` per cent of the link's life are over and the export is not here yet."""
+    urgent = level >= 90
+    if needs_you:
+        state = "It waits for you: backupd cannot fetch it without a signed-in browser."
+    else:
+        state = f"backupd goes on trying; so far {count(attempts, 'attempt')} did not succeed."
+    return Notice(
+        event="deadline_near",
+        severity=Severity.ERROR if urgent else Severity.WARNING,
+        title=f"{span(time_left)} left to fetch an export".capitalize(),
+        body=(
+            f"{level} % of the time in which the export's link works are over. {state} "
+            "All stored exports are safe.\n"
+            f"What to do within {span(time_left)}: open the newest export mail from OpenAI in a "
+            "browser that is signed in, download the ZIP, and put it into the drop folder or run "
+            "`backupd import FILE`."
+        ),
+        delivery=delivery,
+        fault=f"delivery:{delivery}:deadline-{level}",
+        fields={
+            "level": level,
+            "attempts": attempts,
+            "seconds_left": int(time_left.total_seconds()),
+        },
+    )
+
+
+def expired(*, delivery: str, attempts: int, reason: str) -> Notice:
+    """The link died before the export was here."""
+    return Notice(
+        event="expired",
+        severity=Severity.ERROR,
+        title="An export was missed: its link is dead",
+        body=(
+            f"The export could not be fetched in {count(attempts, 'attempt')} before its link "
+            f"died: {cause(reason)}. This one export is lost; every stored export is safe, and "
+            "the next one holds all conversations that still exist then.\n"
+            f"What to do: {REQUEST_AGAIN}. If you downloaded the ZIP in time yourself, run "
+            "`backupd import FILE`."
+        ),
+        delivery=delivery,
+        clears=faults_of(delivery),
+        fields={"attempts": attempts},
+    )
+
+
+def disk_low(*, delivery: str | None, missing: int, time_left: timedelta | None) -> Notice:
+    """The disk has no room for an export; `missing` bytes must be freed at least."""
+    until = f" within {span(time_left)}, while the link works" if time_left is not None else ""
+    return Notice(
+        event="disk_low",
+        severity=Severity.ERROR,
+        title=f"The disk is full: {amount(missing)} are missing for an export",
+        body=(
+            "An export cannot be fetched or stored, because the file system of the repository has "
+            "too little room. All stored exports are safe, and nothing of them was removed.\n"
+            f"What to do: free at least {amount(missing)} there{until}. backupd tries again by "
+            "itself."
+        ),
+        delivery=delivery,
+        fault="disk",
+        fields={"missing_bytes": missing},
+    )
