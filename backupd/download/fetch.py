@@ -313,4 +313,4 @@ class _Attempt:
     def _accept(self) -> Fetched:
         """Make the file durable, then name it by its hash."""
         self._file.finish()
-        return Fetched(self._file.stored.size, self._file.digest(self._pace.check))
+        return Fetched(self._file.stored.size, self._file.digest(self._pace.check_stop))

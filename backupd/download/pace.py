@@ -40,10 +40,14 @@ class Pace:
 
     def check(self) -> None:
         """End the attempt if a stop was asked for or the link's time is over."""
-        if self._cancel.is_set():
-            raise Ended(Cancelled())
+        self.check_stop()
         if self._now() >= self._give_up_at:
             raise Ended(Expired(certain=False, detail="the time for this link is over"))
+
+    def check_stop(self) -> None:
+        """End the attempt if a stop was asked for."""
+        if self._cancel.is_set():
+            raise Ended(Cancelled())
 
     def begin_head(self) -> None:
         """Count what is received from here as an answer's head."""
