@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from urllib.parse import parse_qsl, urlsplit
+from datetime import datetime
 
 from backupd.download import headers as fields
 from backupd.download.headers import Headers
@@ -51,13 +50,12 @@ class Answer:
 class Standing:
     """What is known of the link when the answer comes.
 
-    `anonymous`: the link needs no session. `late`: its deadline has passed. `signature_end`: the
-    end written into the link itself, where there is one. `now` is aware UTC.
+    `anonymous`: the link needs no session, its signature is enough. `late`: its deadline has
+    passed; for an anonymous link that is the end its signature names. `now` is aware UTC.
     """
 
     anonymous: bool
     late: bool
-    signature_end: datetime | None
     now: datetime
 
 
@@ -98,18 +96,6 @@ def signed_out(standing: Standing) -> Outcome:
     return _wall(302, "the link leads to a sign-in page", standing)
 
 
-def signature_end(url: str) -> datetime | None:
-    """Read the `se` field of a shared access signature as aware UTC."""
-    try:
-        ends = [value for name, value in parse_qsl(urlsplit(url).query) if name == "se"]
-        end = datetime.fromisoformat(ends[0]) if len(ends) == 1 else None
-        if end is None:
-            return None
-        return end.replace(tzinfo=UTC) if end.tzinfo is None else end.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
 def _by_azure_code(answer: Answer, standing: Standing) -> Outcome | None:
     """Judge by the storage service's own error code; None where there is none that says enough."""
     found = _AZURE_CODE.search(answer.head)
@@ -118,8 +104,7 @@ def _by_azure_code(answer: Answer, standing: Standing) -> Outcome | None:
         return Expired(certain=True, detail="the server no longer has the file")
     if code != "AuthenticationFailed":
         return None
-    end = standing.signature_end
-    if _AZURE_TIME in answer.head or (end is not None and end <= standing.now):
+    if _AZURE_TIME in answer.head or standing.late:
         return Expired(certain=True, detail="the link's signature has ended")
     return LinkRefused("the server rejects the link's signature before its end: link damaged")
 

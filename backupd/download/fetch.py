@@ -43,7 +43,8 @@ from backupd.download.resume import Restart, Stored, Validators
 from backupd.download.terms import Limits, Network
 from backupd.download.transport import Client, Incoming
 from backupd.export import archive
-from backupd.mail import link as links
+from backupd.mail import gate
+from backupd.mail.link import Link
 
 __all__ = [
     "Cancelled",
@@ -75,7 +76,7 @@ _log = logging.getLogger("backupd.download")
 
 
 def fetch(
-    link: links.Link,
+    link: Link,
     part: Path,
     limits: Limits,
     network: Network,
@@ -115,7 +116,7 @@ class _Again(Exception):
 class _Attempt:
     def __init__(
         self,
-        link: links.Link,
+        link: Link,
         file: PartFile,
         limits: Limits,
         pace: Pace,
@@ -192,8 +193,7 @@ class _Attempt:
         url = self._link.url.reveal()
         status = 0
         for _ in range(HOPS + 1):
-            self._check_url(url)
-            with client.get(url, fields) as incoming:
+            with client.get(self._passed(url), fields) as incoming:
                 status = incoming.status
                 if status not in answers.REDIRECTS:
                     yield incoming
@@ -213,16 +213,16 @@ class _Attempt:
         except ValueError:
             raise Ended(LinkRefused("the redirect's target is malformed")) from None
 
-    def _check_url(self, url: str) -> None:
+    def _passed(self, url: str) -> str:
         """Hold one URL to the link rules; a redirect to the site's own pages means sign in."""
         try:
-            links.check_url(url, links.HOSTS)
-        except links.LinkRefused as exc:
+            return gate.check_url(url, gate.HOSTS).url.reveal()
+        except gate.LinkRefused as exc:
             parts = urlsplit(url)
             host = (parts.hostname or "").rstrip(".")
             if parts.scheme == "https" and answers.leads_to_sign_in(host):
                 raise Ended(answers.signed_out(self._standing())) from exc
-            raise Ended(LinkRefused(str(exc))) from exc
+            raise Ended(LinkRefused(exc.reason)) from exc
 
     def _judge(self, incoming: Incoming, head: bytes) -> Outcome:
         """Name the outcome of an answer that is not the file, from its first bytes."""
@@ -242,7 +242,6 @@ class _Attempt:
         return Standing(
             anonymous=not self._link.signed_in,
             late=now >= self._link.deadline,
-            signature_end=answers.signature_end(self._link.url.reveal()),
             now=now,
         )
 
