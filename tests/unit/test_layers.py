@@ -28,7 +28,7 @@ ROOMS: dict[str, str] = {
     "config": "errors",
     "credentials": "errors config",
     "mail": "errors config",
-    "download": "errors export mail.link",
+    "download": "errors export mail.gate mail.link",
     "store": "errors export",
     "catalog": "errors export",
     "ledger": "errors notice",
