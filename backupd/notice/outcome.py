@@ -63,8 +63,8 @@ def stored(
         title=_stored_title(conversations),
         body=(
             f"Snapshot {plain(snapshot, 16)}{whose}: {what}.\n"
-            f"The ZIP of {amount(size)} took {amount(new_bytes)} of disk and {seconds:.0f} s. It was "
-            f"rebuilt from the repository and is the same byte for byte.{spare}\n"
+            f"The ZIP of {amount(size)} took {amount(new_bytes)} of disk and {seconds:.0f} s. It "
+            f"was rebuilt from the repository and is the same byte for byte.{spare}\n"
             f"{_after(conversations)}"
         ),
         delivery=delivery,
