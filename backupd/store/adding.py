@@ -1,0 +1,328 @@
+"""Add one export: the commit order, from the received file to the proof.
+
+1. the file is hashed; one that is stored already adds nothing. 2. Objects go into sealed, durable
+packs in a staging directory under `incoming/`. 3. The packs are linked into `packs/` (I1: durable
+before any manifest names them). 4. The manifest is put into `snapshots/`: the commit point. 5. The
+index learns the packs, the staging directory goes. 6. The export is rebuilt from the repository
+and its SHA-256 compared; a proof is written.
+
+If the rebuilt bytes differ, the file is taken in again with every encoder proved in full, and if
+that fails too, whole; the manifest that could not be proven is removed after the better one is
+in place. Whoever called removes the received file, and only after `add` returned (I4).
+
+A crash before 4 leaves a staging directory; the hard links in it name the packs that step 3 had put
+into place, so `recover` can take back exactly those. A crash after 4 leaves a snapshot that
+is whole but unproven: adding the file again proves it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+
+from backupd.errors import BackupdError, RepositoryDamaged
+from backupd.export.archive import Archive, Member, read_member, scan
+from backupd.export.layout import Facts, facts
+from backupd.store.fsio import FileSystem, read_chunks, temporary
+from backupd.store.index import Index
+from backupd.store.ingest import CHUNK_BYTES, Ingest
+from backupd.store.memo import Memo
+from backupd.store.naming import Kind, key_of
+from backupd.store.packs import SealedPack
+from backupd.store.paths import STAGING, Paths
+from backupd.store.rebuild import rebuild
+from backupd.store.recipe import Begin, Coding, Event, Ref, encode
+from backupd.store.sealed import canonical, seal
+from backupd.store.snapshot import FORMAT, Manifest, Origin, Proof, Snapshot, manifest_id
+from backupd.store.snapshots import Snapshots
+from backupd.store.writer import ObjectWriter
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What an addition did; `new_bytes` is what the repository grew by, caches left out."""
+
+    snapshot: Snapshot
+    already_stored: bool
+    kept_whole: bool
+    new_bytes: int
+    seconds: float
+
+
+class _Care(Enum):
+    """How much an attempt trusts the ZIP to be what it looks like."""
+
+    QUICK = "quick"
+    CAREFUL = "careful"
+    WHOLE = "whole"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The received file, hashed and scanned."""
+
+    path: Path
+    sha256: str
+    size: int
+    archive: Archive
+    origin: Origin
+
+
+class Adding:
+    """Adds exports to one repository; its user holds the lock."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        files: FileSystem,
+        index: Index,
+        snapshots: Snapshots,
+        clock: Callable[[], datetime],
+        progress: Progress | None,
+    ) -> None:
+        self._paths = paths
+        self._files = files
+        self._index = index
+        self._snapshots = snapshots
+        self._clock = clock
+        self._progress = progress or _silent
+
+    def add(self, path: Path, origin: Origin) -> Added:
+        """Store a ZIP, or prove that it is stored already.
+
+        Raises:
+            ArchiveRefused: the file breaks a rule; nothing was stored.
+            StorageFull, WriteFailed: the repository cannot take it; nothing stored is harmed.
+            RepositoryDamaged: what was just written does not read back, even kept whole.
+        """
+        started = time.monotonic()
+        size = path.stat().st_size
+        sha256 = self._hash(path, size)
+        known = self._snapshots.with_sha256(sha256)
+        if known is not None and (known.proven_at or self._prove(known)):
+            known = self._snapshots.get(known.id) or known
+            return Added(known, True, known.kept_whole, 0, time.monotonic() - started)
+        with path.open("rb") as file:
+            source = Source(path, sha256, size, scan(file), origin)
+        snapshot = self._store(source, known)
+        seconds = time.monotonic() - started
+        return Added(snapshot, False, snapshot.kept_whole, snapshot.stored_bytes, seconds)
+
+    def _hash(self, path: Path, size: int) -> str:
+        digest = hashlib.sha256()
+        done = 0
+        for chunk in read_chunks(path):
+            digest.update(chunk)
+            done += len(chunk)
+            self._progress("hash", done, size)
+        return digest.hexdigest()
+
+    def _store(self, source: Source, unproven: Snapshot | None) -> Snapshot:
+        for care in _Care:
+            snapshot = self._attempt(source, care)
+            if unproven is not None and unproven.id != snapshot.id:
+                self._files.remove(self._paths.snapshots / unproven.id)
+            if self._prove(snapshot):
+                return self._snapshots.get(snapshot.id) or snapshot
+            unproven = snapshot
+        raise RepositoryDamaged(
+            f'add "{source.path.name}": what was stored does not read back as it was written',
+            "keep the file, check the disk and run check --read-data",
+        )
+
+    def _attempt(self, source: Source, care: _Care) -> Snapshot:
+        with self._staging() as staging:
+            writer = ObjectWriter(self._files, staging, self._index)
+            try:
+                memo = Memo(self._index, self._snapshots.recipe_or_none)
+                careful = care is not _Care.QUICK
+                ingest = Ingest(writer, memo, self._files, staging, careful=careful)
+                events = self._events(ingest, source, care)
+                recipe = self._write_recipe(writer, events, source)
+                packs = writer.finish()
+            finally:
+                writer.close()
+            manifest = self._manifest(source, care, events, recipe, packs)
+            self._publish(packs)
+            name = self._commit(manifest)
+            for pack in packs:
+                self._index.insert(pack.digest, pack.size, pack.directory)
+        streams = enumerate(ingest.streams)
+        self._index.remember((stream, bytes.fromhex(name), n) for n, stream in streams)
+        return self._snapshots.load(name)
+
+    def _events(self, ingest: Ingest, source: Source, care: _Care) -> list[Event]:
+        if care is _Care.WHOLE:
+            return ingest.whole(read_chunks(source.path))
+        done = 0
+
+        def step(count: int) -> None:
+            nonlocal done
+            done += count
+            self._progress("store", done, source.size)
+
+        with source.path.open("rb") as file:
+            return ingest.archive(file, source.archive, step)
+
+    def _write_recipe(
+        self, writer: ObjectWriter, events: list[Event], source: Source
+    ) -> tuple[bytes, ...]:
+        data = encode(events)
+        account = (source.origin.mailbox or "").strip()
+        return tuple(
+            writer.add(
+                Kind.RECIPE,
+                data[start : start + CHUNK_BYTES],
+                key_of("recipe", account, str(start // CHUNK_BYTES)),
+            )
+            for start in range(0, len(data), CHUNK_BYTES)
+        )
+
+    def _manifest(
+        self,
+        source: Source,
+        care: _Care,
+        events: list[Event],
+        recipe: tuple[bytes, ...],
+        packs: list[SealedPack],
+    ) -> Manifest:
+        found = _facts(source)
+        origin = source.origin
+        return Manifest(
+            format=FORMAT,
+            sha256=source.sha256,
+            size=source.size,
+            recipe=tuple(name.hex() for name in recipe),
+            packs=tuple(pack.digest.hex() for pack in packs),
+            stored_bytes=sum(pack.size for pack in packs),
+            kept_whole=care is _Care.WHOLE,
+            file_name=origin.file_name,
+            received_at=origin.received_at,
+            source=origin.source,
+            delivery=origin.delivery,
+            mailbox=origin.mailbox,
+            account=found.user_digest,
+            account_prefix=found.account_prefix,
+            exported_at=found.exported_at,
+            era=found.era,
+            members=len(source.archive.members),
+            conversations=_conversations(events),
+            complete=found.complete,
+            incomplete_reasons=found.incomplete_reasons,
+            unknown_parts=found.unknown_parts,
+            encoders=_encoders(events),
+            kept_streams=_kept_streams(events),
+            zlib=zlib.ZLIB_RUNTIME_VERSION,
+        )
+
+    def _publish(self, packs: Iterable[SealedPack]) -> None:
+        for pack in packs:
+            self._files.publish(pack.path, self._paths.pack(pack.digest), pack.digest)
+
+    def _commit(self, manifest: Manifest) -> str:
+        data = canonical(manifest)
+        name = manifest_id(data)
+        self._files.write_file(self._paths.snapshots / name, [data], self._paths.incoming)
+        return name
+
+    def _prove(self, snapshot: Snapshot) -> bool:
+        """Rebuild a snapshot with fresh reads, compare its SHA-256, write the proof."""
+        digest = hashlib.sha256()
+        done = 0
+        try:
+            with self._snapshots.reader() as reader:
+                recipe = self._snapshots.recipe(snapshot)
+                for chunk in rebuild(recipe, reader.read):
+                    digest.update(chunk)
+                    done += len(chunk)
+                    self._progress("prove", done, snapshot.size)
+        except RepositoryDamaged:
+            return False
+        if digest.hexdigest() != snapshot.sha256:
+            return False
+        proof = Proof(
+            format=FORMAT,
+            snapshot=snapshot.id,
+            sha256=snapshot.sha256,
+            proven_at=self._clock(),
+            zlib=zlib.ZLIB_RUNTIME_VERSION,
+        )
+        target = self._paths.proofs / snapshot.id
+        if not target.exists():
+            self._files.write_file(target, [seal(proof)], self._paths.incoming)
+        return True
+
+    @contextmanager
+    def _staging(self) -> Iterator[Path]:
+        """Give a directory for unfinished work; it is gone afterwards, unless the disk refuses."""
+        name = temporary(self._paths.incoming).name
+        staging = self._paths.incoming / f"{STAGING}{name}"
+        self._files.make_directory(staging)
+        try:
+            yield staging
+        finally:
+            with suppress(BackupdError):  # what stays is collected when writing starts next
+                recover(self._paths, self._files, self._snapshots, staging)
+
+
+def recover(paths: Paths, files: FileSystem, snapshots: Snapshots, staging: Path) -> None:
+    """Take back what an unfinished addition put into place, then remove its staging directory.
+
+    Packs are removed only if the staging directory still holds the same file and no manifest
+    names them, and not at all while a manifest is unreadable.
+    """
+    named = snapshots.named_packs()
+    for pack in sorted(staging.glob("*.pack")):
+        if named is None:
+            break
+        placed = _placed(paths, pack)
+        if placed is not None and placed.stem not in named:
+            files.remove(placed)
+    files.remove_tree(staging)
+
+
+def _placed(paths: Paths, staged: Path) -> Path | None:
+    """Return the other name of a staged pack under `packs/`, if it has one."""
+    status = staged.stat()
+    if status.st_nlink < 2:
+        return None
+    digest = hashlib.sha256()
+    for chunk in read_chunks(staged):
+        digest.update(chunk)
+    path = paths.pack(digest.digest())
+    return path if path.exists() and path.samefile(staged) else None
+
+
+def _facts(source: Source) -> Facts:
+    with source.path.open("rb") as file:
+
+        def read(member: Member) -> Iterator[bytes]:
+            return read_member(file, member)
+
+        return facts(source.origin.file_name or source.path.name, source.archive, read)
+
+
+def _conversations(events: Iterable[Event]) -> int:
+    return sum(1 for event in events if isinstance(event, Ref) and event.conversation)
+
+
+def _encoders(events: Iterable[Event]) -> tuple[str, ...]:
+    found = {e.encoder for e in events if isinstance(e, Begin) and e.encoder is not None}
+    return tuple(f"zlib {e.level} {e.mem_level} {e.strategy}" for e in sorted(found))
+
+
+def _kept_streams(events: Iterable[Event]) -> tuple[str, ...]:
+    return tuple(e.name for e in events if isinstance(e, Begin) and e.coding is Coding.STREAM)
+
+
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    """Show nothing."""

@@ -1,0 +1,263 @@
+"""Find damage: structure always, every byte on demand, and by rebuilding an export.
+
+Each problem names the file, the object if there is one, and the snapshots that cannot be restored
+because of it. Nothing is changed or repaired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from backupd.errors import BackupdError, RepositoryDamaged
+from backupd.store.damage import Needs
+from backupd.store.fsio import hash_file
+from backupd.store.index import Frame, Index
+from backupd.store.naming import FRAME_NAME_SIZE, frame_name, object_id
+from backupd.store.packs import Directory, FrameEntry, PackDamaged, read_directory
+from backupd.store.paths import Paths
+from backupd.store.restore import verified
+from backupd.store.snapshot import Snapshot, read_proof
+from backupd.store.snapshots import Snapshots
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong; `affects` are the ids of snapshots that cannot be restored."""
+
+    path: str
+    object: str | None
+    detail: str
+    affects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """The n-th of `of` parts of all packs, `part` counted from 1."""
+
+    part: int
+    of: int
+
+    def holds(self, name: bytes) -> bool:
+        """Return whether a pack belongs to this part."""
+        return int.from_bytes(name[:8], "big") % self.of == self.part - 1
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a check saw. `drilled` are the snapshots that were rebuilt and hashed equal."""
+
+    problems: tuple[Problem, ...]
+    snapshots: int
+    packs: int
+    objects: int
+    bytes_read: int
+    drilled: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A problem before it is traced: `lost` are the objects and frames that cannot be read."""
+
+    path: Path
+    object: bytes | None
+    detail: str
+    lost: frozenset[bytes] = frozenset()
+
+
+class Check:
+    """One run over a repository."""
+
+    def __init__(
+        self, paths: Paths, index: Index, snapshots: Snapshots, progress: Progress | None
+    ) -> None:
+        self._paths = paths
+        self._index = index
+        self._snapshots = snapshots
+        self._progress = progress or _silent
+        self._findings: list[_Finding] = []
+        self._problems: list[Problem] = []
+        self._directories: dict[bytes, Directory] = {}
+        self._bytes = 0
+
+    def run(self, *, read_data: bool, subset: Subset | None, drill: bool) -> CheckReport:
+        """Check structure; with `read_data` every byte, or those of a subset; maybe drill."""
+        names = sorted(self._paths.pack_names())
+        for number, name in enumerate(names, 1):
+            self._structure(name)
+            self._progress("structure", number, len(names))
+        self._indexed()
+        chosen = [name for name in names if subset is None or subset.holds(name)]
+        for number, name in enumerate(chosen if read_data else (), 1):
+            self._read(name)
+            self._progress("read", number, len(chosen))
+        if read_data:
+            self._read_quarantine()
+        self._foreign_files()
+        needs = self._manifests()
+        self._trace(needs)
+        drilled = self._drill() if drill else ()
+        objects = sum(len(f.objects) for d in self._directories.values() for f in d.frames)
+        return CheckReport(
+            tuple(self._problems), len(needs), len(names), objects, self._bytes, drilled
+        )
+
+    def _structure(self, name: bytes) -> None:
+        path = self._paths.pack(name)
+        try:
+            directory, size = read_directory(path)
+        except (OSError, PackDamaged) as error:
+            lost = frozenset(self._index.names_in(name))
+            self._findings.append(_Finding(path, None, f"pack damaged: {error}", lost))
+            return
+        self._bytes += size - sum(frame.length for frame in directory.frames)
+        self._directories[name] = directory
+
+    def _indexed(self) -> None:
+        """Compare the index with the packs, and look for prefixes that are nowhere."""
+        for name, directory in self._directories.items():
+            path = self._paths.pack(name)
+            for entry in directory.frames:
+                if not all(self._resolves(part) for part in entry.prefix):
+                    detail = f"the frame at {entry.offset} needs older bytes that are in no pack"
+                    self._findings.append(_Finding(path, None, detail, _lost(entry)))
+            if not self._index.agrees(name, directory):
+                self._problem(self._paths.index, f"differs from pack {name.hex()}: run rebuild")
+
+    def _resolves(self, name: bytes) -> bool:
+        if len(name) == FRAME_NAME_SIZE:
+            return self._index.frame_named(name) is not None
+        return self._index.locate(name) is not None
+
+    def _read(self, name: bytes) -> None:
+        path = self._paths.pack(name)
+        try:
+            whole = hash_file(path) == name
+            self._bytes += path.stat().st_size
+        except OSError as error:
+            detail = f"cannot be read: {error.strerror}"
+            lost = frozenset(self._index.names_in(name))
+            self._findings.append(_Finding(path, None, detail, lost))
+            return
+        before = len(self._findings)
+        directory = self._directories.get(name)
+        with self._snapshots.reader() as reader:
+            for entry in directory.frames if directory else ():
+                try:
+                    self._verify(path, entry, reader.frame(_frame(path, entry)))
+                except RepositoryDamaged as error:
+                    self._findings.append(_Finding(path, None, error.message, _lost(entry)))
+        if not whole and directory and len(self._findings) == before:
+            self._problem(path, "its bytes do not match its name")
+
+    def _verify(self, path: Path, entry: FrameEntry, data: bytes) -> None:
+        offset = 0
+        for item in entry.objects:
+            if object_id(data[offset : offset + item.length]) != item.id:
+                lost = frozenset((item.id, frame_name(o.id for o in entry.objects)))
+                self._findings.append(_Finding(path, item.id, "object has other bytes", lost))
+            offset += item.length
+
+    def _manifests(self) -> dict[str, frozenset[bytes]]:
+        """Read every manifest, proof and recipe; return what each snapshot needs."""
+        needs: dict[str, frozenset[bytes]] = {}
+        for name in self._paths.snapshot_ids():
+            path = self._paths.snapshots / name
+            try:
+                snapshot = self._snapshots.load(name)
+            except RepositoryDamaged as error:
+                self._problems.append(
+                    Problem(self._relative(path), None, error.message, affects=(name,))
+                )
+                continue
+            needs[name] = self._needs(snapshot, path)
+            self._proof(name)
+        return needs
+
+    def _needs(self, snapshot: Snapshot, path: Path) -> frozenset[bytes]:
+        recipe = frozenset(bytes.fromhex(part) for part in snapshot.recipe)
+        try:
+            ids = frozenset(self._snapshots.recipe(snapshot).ids())
+        except RepositoryDamaged as error:
+            self._findings.append(_Finding(path, None, f"recipe: {error.message}", recipe))
+            return recipe
+        for name in recipe | ids:
+            if self._index.locate(name) is None:
+                detail = "needs an object that is in no pack"
+                self._findings.append(_Finding(path, name, detail, frozenset((name,))))
+        return recipe | ids
+
+    def _proof(self, name: str) -> None:
+        path = self._paths.proofs / name
+        if path.exists() and read_proof(name, path.read_bytes()) is None:
+            self._problem(path, "proof damaged: remove it and add the export again, or drill")
+
+    def _trace(self, snapshots: dict[str, frozenset[bytes]]) -> None:
+        needs = Needs(self._directories.values(), snapshots) if self._findings else None
+        for finding in self._findings:
+            name = finding.object.hex() if finding.object else None
+            affects = needs.affected(finding.lost) if needs else ()
+            path = self._relative(finding.path)
+            self._problems.append(Problem(path, name, finding.detail, affects))
+
+    def _read_quarantine(self) -> None:
+        for path in sorted(self._paths.quarantine.glob("*.zip")):
+            self._bytes += path.stat().st_size
+            if hash_file(path).hex() != path.stem:
+                self._problem(path, "its bytes do not match its name")
+
+    def _foreign_files(self) -> None:
+        packs = {self._paths.pack(name) for name in self._paths.pack_names()}
+        for path in sorted(self._paths.packs.rglob("*")):
+            if path not in packs and not path.is_dir():
+                self._problem(path, "no file of a repository")
+        ids = set(self._paths.snapshot_ids())
+        for directory in (self._paths.snapshots, self._paths.proofs):
+            for path in sorted(directory.iterdir()):
+                if path.name not in ids:
+                    self._problem(path, "no file of a repository")
+
+    def _drill(self) -> tuple[str, ...]:
+        """Rebuild the newest export from the repository and compare its SHA-256."""
+        for snapshot in self._snapshots.all()[-1:]:
+            try:
+                for chunk in verified(self._snapshots, snapshot, self._progress):
+                    self._bytes += len(chunk)
+            except BackupdError as error:
+                path = self._paths.snapshots / snapshot.id
+                self._problems.append(
+                    Problem(self._relative(path), None, error.message, (snapshot.id,))
+                )
+            else:
+                return (snapshot.id,)
+        return ()
+
+    def _problem(self, path: Path, detail: str) -> None:
+        self._problems.append(Problem(self._relative(path), None, detail))
+
+    def _relative(self, path: Path) -> str:
+        return str(path.relative_to(self._paths.root))
+
+
+def _lost(entry: FrameEntry) -> frozenset[bytes]:
+    ids = [item.id for item in entry.objects]
+    return frozenset((frame_name(ids), *ids))
+
+
+def _frame(path: Path, entry: FrameEntry) -> Frame:
+    return Frame(
+        path, entry.kind, entry.codec, entry.offset, entry.length, entry.raw_length,
+        entry.checksum, entry.prefix, 0,
+    )  # fmt: skip
+
+
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    """Show nothing."""

@@ -1,0 +1,124 @@
+"""The repository's header, and the refusal to touch what is not ours or not understood.
+
+An unknown format or feature, a repository of another user, or one that others may look into is
+refused before anything in it is opened for writing.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+import msgspec
+
+from backupd.errors import RepositoryDamaged, RepositoryMissing, RepositoryRefused
+from backupd.store.fsio import FileSystem
+from backupd.store.paths import Paths
+from backupd.store.sealed import SealBroken, seal, unseal
+
+FORMAT = 1
+FEATURES: frozenset[str] = frozenset()
+_MAX_SIZE = 64 << 10
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What `backupd-repository.json` says; unknown `features` forbid opening."""
+
+    format: int
+    id: str
+    features: tuple[str, ...] = ()
+
+
+def create(paths: Paths, files: FileSystem) -> Header:
+    """Make an empty repository; the header is written last.
+
+    Raises:
+        RepositoryRefused: something else is there already.
+    """
+    root = paths.root
+    if root.exists() and (not root.is_dir() or not _is_blank(paths)):
+        raise RepositoryRefused(f'create repository "{root}": the place is not empty')
+    root.parent.mkdir(parents=True, exist_ok=True)
+    files.make_directory(root)
+    _check_owner(root)
+    for directory in paths.directories():
+        files.make_directory(directory)
+    header = Header(FORMAT, secrets.token_hex(16))
+    files.write_file(paths.header, [seal(header)], paths.incoming)
+    return header
+
+
+def read(paths: Paths) -> Header:
+    """Return the header of a repository that this program and this user may open.
+
+    Raises:
+        RepositoryMissing: no repository there.
+        RepositoryRefused: another owner, open to others, or made by a newer program.
+        RepositoryDamaged: the header is not what was written.
+    """
+    if not paths.header.is_file():
+        raise RepositoryMissing(
+            f'open repository "{paths.root}": there is none', "make one with init"
+        )
+    _check_owner(paths.root)
+    data = _read(paths)
+    try:
+        known = msgspec.json.decode(data, type=_Format)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RepositoryDamaged(f'open repository "{paths.root}": no header', _HEADER) from error
+    if known.format != FORMAT:
+        cause = f"format {known.format} is newer than this program ({FORMAT})"
+        raise _refused(paths.root, cause, _UPGRADE)
+    unknown = sorted(set(known.features) - FEATURES)
+    if unknown:
+        raise _refused(paths.root, f"unknown features: {', '.join(unknown)}", _UPGRADE)
+    try:
+        return unseal(data, Header)
+    except SealBroken as error:
+        cause = f'open repository "{paths.root}": header: {error}'
+        raise RepositoryDamaged(cause, _HEADER) from error
+
+
+def _read(paths: Paths) -> bytes:
+    try:
+        with paths.header.open("rb") as file:
+            return file.read(_MAX_SIZE)
+    except OSError as error:
+        cause = f'open repository "{paths.root}": header: {error.strerror}'
+        raise RepositoryDamaged(cause, _HEADER) from error
+
+
+class _Format(msgspec.Struct, frozen=True):
+    """The part of a header that every format has."""
+
+    format: int
+    features: tuple[str, ...] = ()
+
+
+_HEADER = "copy the header from another copy of the repository; packs and snapshots are not touched"
+_UPGRADE = "upgrade backupd or choose another repository; nothing was touched"
+
+
+def _is_blank(paths: Paths) -> bool:
+    """Return whether the directory holds nothing but what a broken-off `create` leaves."""
+    ours = {path.name for path in paths.directories()}
+    for child in paths.root.iterdir():
+        if child.name not in ours or not child.is_dir():
+            return False
+        if child != paths.incoming and any(child.iterdir()):
+            return False
+    return True
+
+
+def _check_owner(root: Path) -> None:
+    status = root.stat()
+    if status.st_uid != os.geteuid():
+        raise _refused(root, "it belongs to another user", "run as the user that owns it")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise _refused(root, "other users may look into it", f'chmod 700 "{root}"')
+
+
+def _refused(root: Path, cause: str, hint: str) -> RepositoryRefused:
+    return RepositoryRefused(f'open repository "{root}": {cause}', hint)

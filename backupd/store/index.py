@@ -1,0 +1,322 @@
+"""The object index: where each object lies. Derived from the packs; may be deleted at any time.
+
+SQLite under `cache/`, one transaction per pack, brought up to date whenever a repository is opened:
+packs it lacks are read in order of their sequence; when a pack is gone, or SQLite calls the file
+damaged, or it has another version, the index is built anew. Where `cache/`
+cannot be written, the index lives in memory.
+
+It also remembers, as mere hints, the newest object of each key (`heads`), and which compressed
+member streams an earlier snapshot already explains (`memo`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backupd.store.naming import ID_SIZE, Kind, frame_name
+from backupd.store.packs import Directory, FrameEntry
+
+VERSION = 1
+_SCHEMA = """
+CREATE TABLE packs (id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, sequence INTEGER NOT NULL,
+    size INTEGER NOT NULL);
+CREATE TABLE frames (id INTEGER PRIMARY KEY, pack INTEGER NOT NULL, name BLOB NOT NULL,
+    kind INTEGER NOT NULL, codec INTEGER NOT NULL, offset INTEGER NOT NULL,
+    length INTEGER NOT NULL, raw INTEGER NOT NULL, checksum BLOB NOT NULL, prefix BLOB NOT NULL,
+    depth INTEGER NOT NULL);
+CREATE INDEX frames_name ON frames (name);
+CREATE TABLE objects (id BLOB PRIMARY KEY, frame INTEGER NOT NULL, offset INTEGER NOT NULL,
+    length INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE heads (kind INTEGER, key BLOB, object BLOB NOT NULL, PRIMARY KEY (kind, key))
+    WITHOUT ROWID;
+CREATE TABLE memo (stream BLOB PRIMARY KEY, snapshot BLOB NOT NULL, member INTEGER NOT NULL)
+    WITHOUT ROWID;
+"""
+_TABLES = ("packs", "frames", "objects", "heads", "memo")
+_FRAME = "p.name, f.kind, f.codec, f.offset, f.length, f.raw, f.checksum, f.prefix, f.depth"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame and where it lies; `depth` counts the frames that must be decoded before it."""
+
+    pack: Path
+    kind: int
+    codec: int
+    offset: int
+    length: int
+    raw_length: int
+    checksum: bytes
+    prefix: tuple[bytes, ...]
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an object's bytes lie inside a decoded frame."""
+
+    frame: Frame
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Objects of one kind, their bytes, and what they cost in packs."""
+
+    kind: Kind
+    objects: int
+    raw_bytes: int
+    stored_bytes: int
+
+
+class Index:
+    """The open index; safe to use from several threads."""
+
+    def __init__(self, file: Path, pack_path: Callable[[bytes], Path]) -> None:
+        self._pack_path = pack_path
+        self._lock = threading.RLock()
+        self._connection = _open(file)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def packs(self) -> set[bytes]:
+        """Return the names of the packs that are indexed."""
+        return {row[0] for row in self._rows("SELECT name FROM packs")}
+
+    def next_sequence(self) -> int:
+        """Return a sequence number higher than that of every pack."""
+        return int(self._rows("SELECT coalesce(max(sequence), 0) + 1 FROM packs")[0][0])
+
+    def locate(self, object_id: bytes) -> Place | None:
+        """Return where an object lies, or None."""
+        rows = self._rows(
+            f"SELECT {_FRAME}, o.offset, o.length FROM objects o JOIN frames f ON f.id = o.frame"
+            " JOIN packs p ON p.id = f.pack WHERE o.id = ?",
+            (object_id,),
+        )
+        if not rows:
+            return None
+        return Place(self._frame(rows[0]), rows[0][9], rows[0][10])
+
+    def frame_named(self, name: bytes) -> Frame | None:
+        """Return a frame by its name, or None."""
+        rows = self._rows(
+            f"SELECT {_FRAME} FROM frames f JOIN packs p ON p.id = f.pack WHERE f.name = ? LIMIT 1",
+            (name,),
+        )
+        return self._frame(rows[0]) if rows else None
+
+    def base(self, kind: Kind) -> tuple[bytes, int] | None:
+        """Return name and raw length of the largest frame of a kind that needs no other frame."""
+        rows = self._rows(
+            "SELECT name, raw FROM frames WHERE kind = ? AND depth = 0"
+            " ORDER BY raw DESC, id LIMIT 1",
+            (int(kind),),
+        )
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    def head(self, kind: Kind, key: bytes) -> bytes | None:
+        """Return the newest object of a key, or None."""
+        rows = self._rows("SELECT object FROM heads WHERE kind = ? AND key = ?", (int(kind), key))
+        return bytes(rows[0][0]) if rows else None
+
+    def recall(self, stream: bytes) -> tuple[bytes, int] | None:
+        """Return (snapshot, ordinal of the member) that explains a compressed stream, or None."""
+        rows = self._rows("SELECT snapshot, member FROM memo WHERE stream = ?", (stream,))
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    def remember(self, streams: Iterable[tuple[bytes, bytes, int]]) -> None:
+        """Remember (stream, snapshot, ordinal) for later exports; a known stream stays as it is."""
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO memo VALUES (?, ?, ?)", streams)
+
+    def usage(self) -> list[Usage]:
+        """Return what each kind holds."""
+        rows = self._rows(
+            "SELECT f.kind, sum(o.count), sum(f.raw), sum(f.length) FROM frames f JOIN"
+            " (SELECT frame, count(*) AS count FROM objects GROUP BY frame) o ON o.frame = f.id"
+            " GROUP BY f.kind ORDER BY f.kind"
+        )
+        return [Usage(Kind(kind), count, raw, stored) for kind, count, raw, stored in rows]
+
+    def keys(self, kind: Kind) -> int:
+        """Return how many different keys a kind has."""
+        return int(self._rows("SELECT count(*) FROM heads WHERE kind = ?", (int(kind),))[0][0])
+
+    def sort(self, ids: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the ids that are known, those of one frame together, in order of storage."""
+        with self._transaction() as connection:
+            connection.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (id BLOB PRIMARY KEY)")
+            connection.execute("DELETE FROM wanted")
+            connection.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", ((i,) for i in ids))
+        rows = self._rows(
+            "SELECT w.id FROM wanted w JOIN objects o ON o.id = w.id ORDER BY o.frame, o.offset"
+        )
+        return (row[0] for row in rows)
+
+    def insert(self, name: bytes, size: int, directory: Directory) -> None:
+        """Take in one pack; one that is known already changes nothing."""
+        with self._transaction() as connection:
+            cursor = connection.execute(
+                "INSERT OR IGNORE INTO packs (name, sequence, size) VALUES (?, ?, ?)",
+                (name, directory.sequence, size),
+            )
+            if cursor.rowcount == 0:
+                return
+            pack = cursor.lastrowid
+            for frame in directory.frames:
+                self._insert_frame(connection, pack, frame)
+
+    def names_in(self, pack: bytes) -> list[bytes]:
+        """Return the names of all objects and frames of a pack."""
+        where = (
+            "frame IN (SELECT f.id FROM frames f JOIN packs p ON p.id = f.pack WHERE p.name = ?)"
+        )
+        objects = self._rows(f"SELECT id FROM objects WHERE {where}", (pack,))
+        frames = self._rows(
+            "SELECT f.name FROM frames f JOIN packs p ON p.id = f.pack WHERE p.name = ?", (pack,)
+        )
+        return [row[0] for row in (*objects, *frames)]
+
+    def agrees(self, pack: bytes, directory: Directory) -> bool:
+        """Return whether what the index says of a pack is what the pack says itself."""
+        for entry in directory.frames:
+            offset = 0
+            for item in entry.objects:
+                place = self.locate(item.id)
+                if place is None or place.length != item.length:
+                    return False
+                here = place.frame.pack == self._pack_path(pack)
+                if here and not _same(place, entry, offset):
+                    return False
+                offset += item.length
+        return True
+
+    def reset(self) -> None:
+        """Forget everything, hints too."""
+        with self._transaction() as connection:
+            for table in _TABLES:
+                connection.execute(f"DELETE FROM {table}")
+
+    def _insert_frame(
+        self, connection: sqlite3.Connection, pack: int | None, frame: FrameEntry
+    ) -> None:
+        name = frame_name(item.id for item in frame.objects)
+        prefix = b"".join(bytes((len(part),)) + part for part in frame.prefix)
+        values = (pack, name, frame.kind, frame.codec, frame.offset, frame.length)
+        more = (frame.raw_length, frame.checksum, prefix, self.depth(frame.prefix))
+        row = connection.execute(
+            "INSERT INTO frames VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values + more
+        ).lastrowid
+        offset = 0
+        for item in frame.objects:
+            connection.execute(
+                "INSERT OR IGNORE INTO objects VALUES (?, ?, ?, ?)",
+                (item.id, row, offset, item.length),
+            )
+            offset += item.length
+            if item.key:
+                connection.execute(
+                    "INSERT OR REPLACE INTO heads VALUES (?, ?, ?)", (frame.kind, item.key, item.id)
+                )
+
+    def depth(self, prefix: Iterable[bytes]) -> int:
+        """Return the depth of a frame with this prefix."""
+        deepest = -1
+        for name in prefix:
+            place = self.locate(name) if len(name) == ID_SIZE else None
+            frame = place.frame if place else self.frame_named(name)
+            deepest = max(deepest, frame.depth if frame else 0)
+        return deepest + 1
+
+    def _frame(self, row: tuple[Any, ...]) -> Frame:
+        name, kind, codec, offset, length, raw, checksum, prefix, depth = row[:9]
+        path = self._pack_path(name)
+        return Frame(path, kind, codec, offset, length, raw, checksum, _split(prefix), depth)
+
+    def _rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._connection.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+
+def _same(place: Place, entry: FrameEntry, offset: int) -> bool:
+    frame = place.frame
+    return place.offset == offset and (
+        (frame.kind, frame.codec, frame.offset, frame.length, frame.raw_length)
+        == (entry.kind, entry.codec, entry.offset, entry.length, entry.raw_length)
+        and (frame.checksum, frame.prefix) == (entry.checksum, entry.prefix)
+    )
+
+
+def _split(prefix: bytes) -> tuple[bytes, ...]:
+    names = []
+    position = 0
+    while position < len(prefix):
+        end = position + 1 + prefix[position]
+        names.append(prefix[position + 1 : end])
+        position = end
+    return tuple(names)
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    try:
+        return _prepare(_connect(str(file)))
+    except sqlite3.OperationalError:
+        return _prepare(_connect(":memory:"))
+    except sqlite3.DatabaseError:
+        for suffix in ("", "-wal", "-shm"):
+            file.with_name(file.name + suffix).unlink(missing_ok=True)
+        return _prepare(_connect(str(file)))
+
+
+def _connect(name: str) -> sqlite3.Connection:
+    return sqlite3.connect(name, timeout=30, isolation_level=None, check_same_thread=False)
+
+
+def _prepare(connection: sqlite3.Connection) -> sqlite3.Connection:
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != VERSION:
+            _create(connection)
+        connection.execute("SELECT count(*) FROM packs").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("PRAGMA user_version").fetchone()[0] == VERSION:
+        connection.execute("ROLLBACK")  # another process was faster
+        return
+    for table in _TABLES:
+        connection.execute(f"DROP TABLE IF EXISTS {table}")
+    for statement in _SCHEMA.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version={VERSION}")
+    connection.execute("COMMIT")

@@ -1,0 +1,252 @@
+"""Turn one ZIP into objects and the events of its recipe, streaming.
+
+Conversations files are handled first, because `chat.html` is made from their pieces wherever that
+gives back its bytes. What cannot be cut is kept as chunks; a stream that no known encoder gives
+back is kept as it is, compressed. An archive inside the archive is unpacked to a file of its own
+and handled the same way, one level deep.
+
+Nothing here proves that the recipe is right: whoever stores it rebuilds the export and compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from backupd.export import deflate, slices
+from backupd.export.archive import (
+    DEFLATED,
+    Archive,
+    ArchiveRefused,
+    Member,
+    read_member,
+    read_range,
+    read_raw,
+    scan,
+)
+from backupd.export.deflate import Encoder
+from backupd.export.layout import MemberKind, kind_of
+from backupd.store import derive
+from backupd.store.fsio import FileSystem, NewFile, temporary
+from backupd.store.memo import Memo, stream_name
+from backupd.store.naming import Kind, key_of
+from backupd.store.recipe import Begin, Coding, Derived, End, Event, Raw, Ref
+from backupd.store.writer import ObjectWriter
+
+CHUNK_BYTES = 4 << 20
+_INLINE = 1 << 10
+_SKELETON_INLINE = 16 << 20
+_FREE_SLICES = 10_000
+_BYTES_PER_SLICE = 512
+
+Step = Callable[[int], None]
+
+
+class Ingest:
+    """Stores the pieces of one export. With `careful`, every encoder is proved in full first.
+
+    `streams` names the stream of each outer member, in their order.
+    """
+
+    def __init__(
+        self, writer: ObjectWriter, memo: Memo, files: FileSystem, staging: Path, *, careful: bool
+    ) -> None:
+        self.streams: list[bytes] = []
+        self._writer = writer
+        self._memo = memo
+        self._files = files
+        self._staging = staging
+        self._careful = careful
+        self._siblings: dict[str, bytes] = {}
+        self._encoder: Encoder | None = None
+        self._inline = _SKELETON_INLINE
+
+    def archive(self, file: BinaryIO, archive: Archive, step: Step) -> list[Event]:
+        """Store an archive; `step` is told the bytes of the ZIP that were dealt with."""
+        return self._archive(file, archive, step, inner=False)
+
+    def whole(self, chunks: Iterable[bytes]) -> list[Event]:
+        """Store a file as it is, in chunks."""
+        return list(self._chunks(Kind.WHOLE, chunks, ""))
+
+    def _archive(self, file: BinaryIO, archive: Archive, step: Step, *, inner: bool) -> list[Event]:
+        made: dict[int, list[Event]] = {}
+        if not inner:
+            self.streams = [b""] * len(archive.members)
+        for number in _order(archive.members):
+            member = archive.members[number]
+            known = None
+            if not inner:
+                self.streams[number] = stream_name(file, member)
+                known = self._memo.find(self.streams[number])
+            made[number] = known or self._member(file, member, inner=inner)
+            step(member.compressed_size)
+        events: list[Event] = []
+        position = 0
+        for number, member in enumerate(archive.members):
+            events += self._skeleton(file, position, member.data_offset)
+            events += made.pop(number)
+            position = member.data_end
+        return events + self._skeleton(file, position, archive.size)
+
+    def _skeleton(self, file: BinaryIO, start: int, end: int) -> list[Event]:
+        if start == end:
+            return []
+        if end - start > self._inline:
+            return list(self._chunks(Kind.MEMBER, read_range(file, start, end), "skeleton"))
+        self._inline -= end - start
+        return [Raw(b"".join(read_range(file, start, end)))]
+
+    def _member(self, file: BinaryIO, member: Member, *, inner: bool) -> list[Event]:
+        encoder = self._find_encoder(file, member)
+        if member.method == DEFLATED and encoder is None:
+            begin = Begin(member.name, Coding.STREAM)
+            parts = self._chunks(Kind.STREAM, read_raw(file, member), "")
+        else:
+            coding = Coding.STORED if encoder is None else Coding.DEFLATED
+            begin = Begin(member.name, coding, encoder)
+            parts = self._content(file, member, inner=inner)
+        return [begin, *parts, End()]
+
+    def _find_encoder(self, file: BinaryIO, member: Member) -> Encoder | None:
+        if member.method != DEFLATED:
+            return None
+        if self._careful:
+            encoder = deflate.find_encoder(file, member, self._encoder)
+        else:
+            encoder = deflate.identify(read_raw(file, member), self._encoder)
+        self._encoder = encoder or self._encoder
+        return encoder
+
+    def _content(self, file: BinaryIO, member: Member, *, inner: bool) -> Iterator[Event]:
+        chunks = read_member(file, member)
+        kind = kind_of(member.name)
+        if kind is MemberKind.CONVERSATIONS:
+            yield from self._conversations(chunks, member.name)
+        elif kind is MemberKind.CHAT_HTML:
+            yield from self._html(chunks, member.name)
+        elif kind is MemberKind.ARCHIVE and not inner:
+            yield from self._inner_archive(chunks, member.name)
+        elif kind is MemberKind.ASSET:
+            yield from self._chunks(Kind.ASSET, chunks, "")
+        else:
+            yield from self._chunks(Kind.MEMBER, chunks, member.name)
+
+    def _conversations(self, chunks: Iterator[bytes], name: str) -> Iterator[Event]:
+        glue = _Glue(self._writer, name)
+        budget = _FREE_SLICES * _BYTES_PER_SLICE
+        for piece in slices.split_json(chunks):
+            budget += len(piece.data)
+            identity = piece.conversation_id if isinstance(piece, slices.Slice) else None
+            if identity is None or budget < 0:
+                yield from glue.add(piece.data)
+                continue
+            budget -= _BYTES_PER_SLICE
+            yield from glue.flush()
+            key = key_of(identity)
+            stored = self._writer.add(Kind.CONVERSATION, piece.data, key)
+            self._siblings[identity] = stored
+            yield Ref(stored, conversation=True)
+        yield from glue.flush()
+
+    def _html(self, chunks: Iterator[bytes], name: str) -> Iterator[Event]:
+        glue = _Glue(self._writer, name)
+        budget = _FREE_SLICES * _BYTES_PER_SLICE
+        transform = 0
+        for piece in slices.split_html(chunks):
+            budget += len(piece.data)
+            identity = piece.conversation_id if isinstance(piece, slices.Slice) else None
+            if identity is None or budget < 0:
+                yield from glue.add(piece.data)
+                continue
+            budget -= _BYTES_PER_SLICE
+            yield from glue.flush()
+            event = self._html_piece(piece.data, identity, transform)
+            transform = event.transform if isinstance(event, Derived) else transform
+            yield event
+        yield from glue.flush()
+
+    def _html_piece(self, data: bytes, identity: str, transform: int) -> Event:
+        key = key_of(identity)
+        source = self._siblings.get(identity) or self._writer.head(Kind.CONVERSATION, key)
+        if source is not None:
+            found = derive.find(self._writer.read(source), data, transform)
+            if found is not None:
+                return Derived(source, found)
+        return Ref(self._writer.add(Kind.HTML, data, key, like=source))
+
+    def _inner_archive(self, chunks: Iterator[bytes], name: str) -> Iterator[Event]:
+        path = temporary(self._staging)
+        with NewFile(self._files, path) as spool:
+            for chunk in chunks:
+                spool.write(chunk)
+            spool.close()
+            with path.open("rb") as file:
+                try:
+                    archive = scan(file)
+                except ArchiveRefused:
+                    whole = iter(lambda: file.read(CHUNK_BYTES), b"")
+                    file.seek(0)
+                    yield from self._chunks(Kind.MEMBER, whole, name)
+                else:
+                    yield from self._archive(file, archive, _ignore, inner=True)
+
+    def _chunks(self, kind: Kind, chunks: Iterable[bytes], name: str) -> Iterator[Event]:
+        """Store bytes in chunks; with a name, each chunk follows the one in its place before."""
+        for number, data in enumerate(_regrouped(chunks)):
+            key = key_of(name, str(number)) if name else b""
+            yield Ref(self._writer.add(kind, data, key))
+
+
+class _Glue:
+    """Collects the bytes between pieces: short ones stay in the recipe, others become objects."""
+
+    def __init__(self, writer: ObjectWriter, name: str) -> None:
+        self._writer = writer
+        self._name = name
+        self._number = 0
+        self._data = bytearray()
+
+    def add(self, data: bytes) -> Iterator[Event]:
+        """Take glue; yield what has become full."""
+        self._data += data
+        while len(self._data) >= CHUNK_BYTES:
+            yield self._store(bytes(self._data[:CHUNK_BYTES]))
+            del self._data[:CHUNK_BYTES]
+
+    def flush(self) -> Iterator[Event]:
+        """Yield what is left."""
+        if not self._data:
+            return
+        data = bytes(self._data)
+        self._data.clear()
+        yield Raw(data) if len(data) <= _INLINE else self._store(data)
+
+    def _store(self, data: bytes) -> Event:
+        key = key_of("glue", self._name, str(self._number))
+        self._number += 1
+        return Ref(self._writer.add(Kind.MEMBER, data, key))
+
+
+def _order(members: tuple[Member, ...]) -> list[int]:
+    """Return the members' numbers: conversations first, `chat.html` last."""
+    ranks = {MemberKind.CONVERSATIONS: 0, MemberKind.CHAT_HTML: 2}
+    kinds = [kind_of(member.name) for member in members]
+    return sorted(range(len(members)), key=lambda number: ranks.get(kinds[number], 1))
+
+
+def _regrouped(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in chunks of exactly `CHUNK_BYTES`, but for the last."""
+    data = bytearray()
+    for chunk in chunks:
+        data += chunk
+        while len(data) >= CHUNK_BYTES:
+            yield bytes(data[:CHUNK_BYTES])
+            del data[:CHUNK_BYTES]
+    if data:
+        yield bytes(data)
+
+
+def _ignore(_: int) -> None:
+    """Tell nobody: the outer member counts for the whole inner archive."""

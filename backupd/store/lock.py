@@ -1,0 +1,52 @@
+"""The writers' lock: an exclusive `flock` on one file of the repository.
+
+The kernel frees it when its holder ends, however it ends, so it cannot go stale. The text in the
+file is for people only. Readers need no lock: packs and snapshots never change (I3).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from backupd.errors import RepositoryLocked
+
+
+class Lock:
+    """One held lock; `release` or the end of the process frees it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    def release(self) -> None:
+        """Free the lock; freeing it twice is harmless."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
+
+def acquire(path: Path, verb: str) -> Lock:
+    """Take the lock at once, or say who holds it.
+
+    Raises:
+        RepositoryLocked: another process (or another `Repository` of this one) holds it.
+    """
+    flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
+        os.close(descriptor)
+        raise RepositoryLocked(
+            f'lock repository "{path.parent}": held by {holder}', "try again when it has ended"
+        ) from error
+    except OSError:
+        os.close(descriptor)
+        raise
+    note = f"{verb}, process {os.getpid()} on {socket.gethostname()}\n".encode()
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, note, 0)
+    return Lock(descriptor)

@@ -1,0 +1,70 @@
+"""Remember which member of which snapshot explains a compressed stream, to skip work next time.
+
+A member whose stream is known is neither inflated nor cut again: its events are copied from the
+recipe of the snapshot that had it. A hint only: the proof that ends every addition covers it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import BinaryIO
+
+from backupd.export.archive import Member, read_raw
+from backupd.store.index import Index
+from backupd.store.recipe import Begin, End, Event, Recipe
+
+_RECIPES = 3
+
+
+class Memo:
+    """Looks up streams in the index; `recipe_of` gives a snapshot's recipe, or None."""
+
+    def __init__(self, index: Index, recipe_of: Callable[[str], Recipe | None]) -> None:
+        self._index = index
+        self._recipe_of = recipe_of
+        self._loaded: OrderedDict[str, list[list[Event]]] = OrderedDict()
+
+    def find(self, stream: bytes) -> list[Event] | None:
+        """Return the events of a known stream, from its `Begin` to its `End`, or None."""
+        found = self._index.recall(stream)
+        if found is None:
+            return None
+        members = self._members(found[0].hex())
+        return members[found[1]] if found[1] < len(members) else None
+
+    def _members(self, snapshot: str) -> list[list[Event]]:
+        members = self._loaded.get(snapshot)
+        if members is None:
+            recipe = self._recipe_of(snapshot)
+            members = [] if recipe is None else _outer_members(recipe)
+            self._loaded[snapshot] = members
+            if len(self._loaded) > _RECIPES:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(snapshot)
+        return members
+
+
+def stream_name(file: BinaryIO, member: Member) -> bytes:
+    """Return the hash of a member's stream together with all that says what it holds."""
+    digest = hashlib.sha256(f"{member.method} {member.crc32} {member.size} ".encode())
+    for chunk in read_raw(file, member):
+        digest.update(chunk)
+    return digest.digest()
+
+
+def _outer_members(recipe: Recipe) -> list[list[Event]]:
+    """Return each outer member's events, the members inside it included."""
+    members: list[list[Event]] = []
+    depth = 0
+    for event in recipe.events():
+        if isinstance(event, Begin):
+            if depth == 0:
+                members.append([])
+            depth += 1
+        if depth:
+            members[-1].append(event)
+        if isinstance(event, End):
+            depth -= 1
+    return members

@@ -1,0 +1,154 @@
+"""Read objects: find the frame, decode it against its prefix, prove the bytes by their name (I2).
+
+Decoded frames are kept in a small cache bounded by bytes, because neighbours are read together.
+Nothing is returned whose hash is not its name. A reader belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from backupd.errors import RepositoryDamaged
+from backupd.store.frames import FrameDamaged, checksum, decode
+from backupd.store.index import Frame, Place
+from backupd.store.naming import ID_SIZE, object_id
+
+CACHE_BYTES = 48 << 20
+MAX_DEPTH = 64
+_OPEN_PACKS = 32
+
+
+class FrameCache:
+    """Decoded frames, the least recently used dropped first; holds at most `limit` bytes."""
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        self._limit = limit
+        self._size = 0
+        self._frames: OrderedDict[tuple[Path, int], bytes] = OrderedDict()
+
+    def get(self, key: tuple[Path, int]) -> bytes | None:
+        """Return a frame's bytes if they are still here."""
+        data = self._frames.get(key)
+        if data is not None:
+            self._frames.move_to_end(key)
+        return data
+
+    def put(self, key: tuple[Path, int], data: bytes) -> None:
+        """Keep a frame's bytes; one larger than the whole cache is kept alone."""
+        if key in self._frames:
+            return
+        self._frames[key] = data
+        self._size += len(data)
+        while self._size > self._limit and len(self._frames) > 1:
+            self._size -= len(self._frames.popitem(last=False)[1])
+
+
+class ObjectReader:
+    """Reads objects through `locate` (object id) and `frame_named` (frame name)."""
+
+    def __init__(
+        self,
+        locate: Callable[[bytes], Place | None],
+        frame_named: Callable[[bytes], Frame | None],
+        cache: FrameCache | None = None,
+    ) -> None:
+        self._locate = locate
+        self._frame_named = frame_named
+        self._cache = cache or FrameCache()
+        self._descriptors: OrderedDict[Path, int] = OrderedDict()
+
+    def close(self) -> None:
+        """Close the pack files."""
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+    def __enter__(self) -> ObjectReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, wanted: bytes) -> bytes:
+        """Return an object's bytes.
+
+        Raises:
+            RepositoryDamaged: the object is missing, or its bytes are not those of its name.
+        """
+        return self._read(wanted, 0)
+
+    def prefix(self, names: tuple[bytes, ...]) -> bytes:
+        """Return the bytes that the objects and frames of a prefix make together."""
+        return self._prefix(names, 0)
+
+    def frame(self, frame: Frame) -> bytes:
+        """Return a frame's decoded bytes.
+
+        Raises:
+            RepositoryDamaged: the pack does not hold what was written.
+        """
+        return self._frame(frame, 0)
+
+    def _read(self, wanted: bytes, depth: int) -> bytes:
+        place = self._locate(wanted)
+        if place is None:
+            raise RepositoryDamaged(f"read object {wanted.hex()}: it is in no pack", _HINT)
+        data = self._frame(place.frame, depth)[place.offset : place.offset + place.length]
+        if object_id(data) != wanted:
+            raise _damaged(place.frame, f"object {wanted.hex()} has other bytes")
+        return data
+
+    def _prefix(self, names: tuple[bytes, ...], depth: int) -> bytes:
+        return b"".join(self._part(name, depth) for name in names)
+
+    def _part(self, name: bytes, depth: int) -> bytes:
+        if len(name) == ID_SIZE:
+            return self._read(name, depth)
+        frame = self._frame_named(name)
+        if frame is None:
+            raise RepositoryDamaged(f"read frame {name.hex()}: it is in no pack", _HINT)
+        return self._frame(frame, depth)
+
+    def _frame(self, frame: Frame, depth: int) -> bytes:
+        key = (frame.pack, frame.offset)
+        data = self._cache.get(key)
+        if data is not None:
+            return data
+        if depth > MAX_DEPTH:
+            raise _damaged(frame, "its prefixes never end")
+        payload = self._payload(frame)
+        if checksum(payload) != frame.checksum:
+            raise _damaged(frame, "its checksum does not match")
+        try:
+            prefix = self._prefix(frame.prefix, depth + 1)
+            data = decode(frame.codec, payload, prefix, frame.raw_length)
+        except FrameDamaged as error:
+            raise _damaged(frame, str(error)) from error
+        self._cache.put(key, data)
+        return data
+
+    def _payload(self, frame: Frame) -> bytes:
+        try:
+            return os.pread(self._descriptor(frame.pack), frame.length, frame.offset)
+        except OSError as error:
+            raise _damaged(frame, error.strerror or str(error)) from error
+
+    def _descriptor(self, pack: Path) -> int:
+        found = self._descriptors.get(pack)
+        if found is not None:
+            self._descriptors.move_to_end(pack)
+            return found
+        descriptor = os.open(pack, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._descriptors[pack] = descriptor
+        if len(self._descriptors) > _OPEN_PACKS:
+            os.close(self._descriptors.popitem(last=False)[1])
+        return descriptor
+
+
+_HINT = "run check --read-data; snapshots that do not need it still restore"
+
+
+def _damaged(frame: Frame, cause: str) -> RepositoryDamaged:
+    return RepositoryDamaged(f'read pack "{frame.pack.name}" at {frame.offset}: {cause}', _HINT)

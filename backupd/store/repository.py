@@ -1,0 +1,377 @@
+"""The repository: add an export, list snapshots, give exports back, check.
+
+Layout and invariants: `paths` and `docs/format.md`. I1: a manifest names only durable objects. I2:
+an object's name is the hash of its bytes. I3: files under `packs/` and `snapshots/` never change.
+I4: a received file may go only after `add` returned. Read next: `adding` (commit order), `fsio`
+(how a file is written), `writer` (what is compressed against what), `recipe`.
+
+Reading needs no lock. Writing takes the writers' lock, for one call or for as long as `lock` or
+`open(write=True)` holds it. A `Repository` may be used from several threads.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from backupd.errors import BackupdError
+from backupd.store import header, lock, restore
+from backupd.store.adding import Added, Adding, Progress, recover
+from backupd.store.check import Check, CheckReport, Problem, Subset
+from backupd.store.fsio import FileSystem, hash_file, read_chunks
+from backupd.store.index import Index
+from backupd.store.packs import PackDamaged, read_directory
+from backupd.store.paths import STAGING, Paths
+from backupd.store.sealed import seal
+from backupd.store.snapshot import Origin, Snapshot
+from backupd.store.snapshots import Snapshots
+from backupd.store.stats import KindStats, Stats, gather
+
+__all__ = [
+    "Added",
+    "CheckReport",
+    "KindStats",
+    "Origin",
+    "Problem",
+    "Repository",
+    "Snapshot",
+    "Stats",
+    "Subset",
+]
+
+_log = logging.getLogger("backupd.store")
+
+
+class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands beside a quarantined file."""
+
+    rule: str
+    detail: str
+    file_name: str | None
+    received_at: datetime
+    source: str
+    delivery: str | None
+    mailbox: str | None
+
+
+class Repository:
+    """One open repository; see `open` and `create`."""
+
+    def __init__(self, paths: Paths, files: FileSystem, clock: Callable[[], datetime]) -> None:
+        self._paths = paths
+        self._files = files
+        self._clock = clock
+        self._mutex = threading.Lock()
+        self._writing = threading.RLock()
+        self._lock: lock.Lock | None = None
+        self._holds = 0
+        self._index = Index(paths.index, paths.pack)
+        self._snapshots = Snapshots(paths, self._index)
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        files: FileSystem | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> Repository:
+        """Make an empty repository at `path` and open it.
+
+        Raises:
+            RepositoryRefused: the place is not empty, not ours, or open to others.
+        """
+        header.create(Paths(path), files or FileSystem())
+        return cls.open(path, files=files, clock=clock)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        write: bool = False,
+        verb: str = "backupd",
+        files: FileSystem | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> Repository:
+        """Open the repository at `path`; with `write`, hold the writers' lock until `close`.
+
+        Raises:
+            RepositoryMissing: there is none.
+            RepositoryRefused: a newer format, another owner, or open to others; untouched.
+            RepositoryLocked: `write`, and another process writes.
+        """
+        paths = Paths(path)
+        header.read(paths)
+        repository = cls(paths, files or FileSystem(), clock or _utc_now)
+        try:
+            repository._refresh()
+            if write:
+                repository._acquire(verb)
+        except BaseException:
+            repository.close()
+            raise
+        return repository
+
+    @property
+    def path(self) -> Path:
+        """The repository's directory."""
+        return self._paths.root
+
+    @property
+    def incoming(self) -> Path:
+        """Where downloads are written; the same file system as the packs."""
+        return self._paths.incoming
+
+    @property
+    def cache(self) -> Path:
+        """Where derived files lie; any of them may be deleted."""
+        return self._paths.cache
+
+    def close(self) -> None:
+        """Free the lock, if held, and close all files."""
+        with self._writing:
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
+            self._index.close()
+
+    def __enter__(self) -> Repository:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def lock(self, verb: str = "backupd") -> Iterator[None]:
+        """Hold the writers' lock for a block; blocks of one thread may nest.
+
+        Another thread of this process waits; another process is refused.
+
+        Raises:
+            RepositoryLocked: another process writes.
+        """
+        with self._writing:
+            self._acquire(verb)
+            try:
+                yield
+            finally:
+                self._release()
+
+    def add(self, source: Path, origin: Origin, progress: Progress | None = None) -> Added:
+        """Store one export exactly, each piece once, and prove that it comes back.
+
+        `progress` is told (stage, done, total) in bytes; stages are "hash", "store" and "prove".
+        The source is only read. When this returns, the source may go (I4).
+
+        Raises:
+            ArchiveRefused: the file breaks a rule; see `quarantine`.
+            StorageFull, WriteFailed: the disk refuses; nothing that was stored is harmed.
+            RepositoryDamaged: what was just written does not read back.
+            RepositoryLocked: another process writes.
+        """
+        with self.lock("add"):
+            adding = Adding(
+                self._paths, self._files, self._index, self._snapshots, self._clock, progress
+            )
+            try:
+                added = adding.add(source, origin)
+            except OSError as error:
+                raise BackupdError(f'add "{source}": {error.strerror or error}') from error
+        _log.info(
+            "stored %s: %d bytes as %d new bytes in %.1f s",
+            added.snapshot.id[:12], added.snapshot.size, added.new_bytes, added.seconds,
+        )  # fmt: skip
+        return added
+
+    def quarantine(self, source: Path, rule: str, detail: str, origin: Origin) -> Path:
+        """Keep a refused file as received and note why; return where. The source stays too."""
+        with self.lock("quarantine"):
+            digest = hash_file(source)
+            target = self._paths.quarantine / f"{digest.hex()}.zip"
+            if not target.exists():
+                if source.parent == self.incoming:
+                    self._files.publish(source, target, digest)
+                else:
+                    self._files.write_file(target, read_chunks(source), self.incoming)
+            note = _Refusal(
+                rule=rule,
+                detail=detail,
+                file_name=origin.file_name,
+                received_at=origin.received_at,
+                source=origin.source,
+                delivery=origin.delivery,
+                mailbox=origin.mailbox,
+            )
+            beside = target.with_suffix(".json")
+            if not beside.exists():
+                self._files.write_file(beside, [seal(note)], self.incoming)
+        return target
+
+    def collect(self, keep: Iterable[Path] = ()) -> int:
+        """Remove what unfinished work left in `incoming/`, but for `keep`; return how many.
+
+        `keep` are the downloads that the ledger still wants; a file whose name differs from one
+        of them by the last suffix only (its resume data) is kept too.
+        """
+        wanted = {path.with_suffix("") for path in keep}
+        removed = 0
+        with self.lock("collect"):
+            for path in sorted(self.incoming.iterdir()):
+                if path.with_suffix("") not in wanted:
+                    self._files.remove_tree(path)
+                    removed += 1
+        return removed
+
+    def snapshots(self) -> list[Snapshot]:
+        """Return all readable snapshots, oldest export first."""
+        return self._snapshots.all()
+
+    def find(self, selector: str) -> Snapshot:
+        """Return the snapshot meant by an id, a unique prefix, `latest`, or a date.
+
+        Raises:
+            UsageError: it means none, or several.
+        """
+        return self._snapshots.find(selector)
+
+    def rebuild(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """Yield the export's bytes; the last step proves that they were right.
+
+        Raises:
+            RepositoryDamaged: they cannot be given back.
+        """
+        self._refresh()
+        return restore.verified(self._snapshots, snapshot)
+
+    def restore_zip(
+        self, snapshot: Snapshot, target: Path, progress: Progress | None = None
+    ) -> None:
+        """Write the export's ZIP to `target`, verified before it gets its name.
+
+        Raises:
+            UsageError: the target exists.
+            RepositoryDamaged: the bytes cannot be given back; nothing is left at `target`.
+        """
+        self._refresh()
+        restore.restore_zip(self._files, self._snapshots, snapshot, target, progress)
+
+    def restore_members(
+        self, snapshot: Snapshot, directory: Path, progress: Progress | None = None
+    ) -> int:
+        """Write the export's members below `directory`, which is new or empty; return how many.
+
+        Raises:
+            UsageError: the directory holds something.
+            RepositoryDamaged: a member cannot be given back.
+        """
+        self._refresh()
+        return restore.restore_members(self._files, self._snapshots, snapshot, directory, progress)
+
+    def conversation_ids(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """Yield the objects that are the export's conversations, in the export's order."""
+        self._refresh()
+        return self._snapshots.recipe(snapshot).conversations()
+
+    def read_many(self, ids: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (id, bytes) of objects in the order in which they are quickest to read.
+
+        Raises:
+            RepositoryDamaged: an object is damaged; unknown ids are left out.
+        """
+        self._refresh()
+        with self._snapshots.reader() as reader:
+            for name in self._index.sort(ids):
+                yield name, reader.read(name)
+
+    def check(
+        self,
+        *,
+        read_data: bool = False,
+        subset: Subset | None = None,
+        drill: bool = False,
+        progress: Progress | None = None,
+    ) -> CheckReport:
+        """Look for damage and change nothing.
+
+        Always: structure of packs, manifests, recipes and references. With `read_data`: every
+        byte, or the packs of one `subset`. With `drill`: the newest export is rebuilt and hashed.
+        """
+        self._refresh()
+        run = Check(self._paths, self._index, self._snapshots, progress)
+        return run.run(read_data=read_data, subset=subset, drill=drill)
+
+    def stats(self) -> Stats:
+        """Return what the repository holds and what it takes, by kind."""
+        self._refresh()
+        return gather(self._paths, self._index, self.snapshots())
+
+    def rebuild_index(self) -> int:
+        """Build the object index anew from the packs; return how many there are."""
+        with self.lock("rebuild"):
+            self._index.reset()
+            self._refresh()
+            return len(self._index.packs())
+
+    def _acquire(self, verb: str) -> None:
+        if self._holds == 0:
+            try:
+                self._lock = lock.acquire(self._paths.lock, verb)
+            except OSError as error:
+                raise BackupdError(f'lock repository "{self.path}": {error.strerror}') from error
+            try:
+                self._recover()
+                self._refresh()
+            except BaseException:
+                self._lock.release()
+                self._lock = None
+                raise
+        self._holds += 1
+
+    def _release(self) -> None:
+        self._holds -= 1
+        if self._holds == 0 and self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _recover(self) -> None:
+        """Take back what an addition that never ended left behind."""
+        for path in sorted(self.incoming.iterdir()):
+            if path.name.startswith(STAGING):
+                recover(self._paths, self._files, self._snapshots, path)
+            elif path.name.startswith("tmp-"):
+                self._files.remove_tree(path)
+
+    def _refresh(self) -> None:
+        """Bring the index up to the packs that are there."""
+        with self._mutex:
+            present = set(self._paths.pack_names())
+            known = self._index.packs()
+            if known - present:
+                self._index.reset()
+                known = set()
+            found = []
+            for name in present - known:
+                try:
+                    directory, size = read_directory(self._paths.pack(name))
+                except (OSError, PackDamaged):
+                    continue  # `check` names it; what it holds cannot be read meanwhile
+                found.append((directory.sequence, name, size, directory))
+            for _, name, size, directory in sorted(found, key=lambda entry: entry[:2]):
+                self._index.insert(name, size, directory)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,144 @@
+"""Give an export back: the ZIP, byte for byte, or its members as files.
+
+A ZIP is written beside its target, hashed while written, and gets its name only when the hash is
+that of the export; a damaged repository never leaves a file that looks like the export.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from backupd.errors import RepositoryDamaged, UsageError
+from backupd.export.archive import read_member, scan
+from backupd.store.fsio import FileSystem, NewFile, temporary
+from backupd.store.rebuild import member_contents, rebuild
+from backupd.store.snapshot import Snapshot
+from backupd.store.snapshots import Snapshots
+
+Progress = Callable[[str, int, int], None]
+
+
+def restore_zip(
+    files: FileSystem,
+    snapshots: Snapshots,
+    snapshot: Snapshot,
+    target: Path,
+    progress: Progress | None = None,
+) -> None:
+    """Write the ZIP to `target`, which must not exist.
+
+    Raises:
+        UsageError: the target exists.
+        RepositoryDamaged: the bytes cannot be given back; nothing was left at `target`.
+        StorageFull, WriteFailed: the target's disk cannot take it.
+    """
+    if target.exists() or target.is_symlink():
+        raise UsageError(f'restore to "{target}": it exists already', "choose another name")
+    with NewFile(files, temporary(target.parent)) as file:
+        for chunk in verified(snapshots, snapshot, progress):
+            file.write(chunk)
+        digest = file.seal(0o600)
+        files.publish(file.path, target, digest)
+
+
+def verified(
+    snapshots: Snapshots, snapshot: Snapshot, progress: Progress | None = None
+) -> Iterator[bytes]:
+    """Yield the export's bytes; raise at the end if they were not the export's.
+
+    Raises:
+        RepositoryDamaged: an object is damaged, or the whole has another SHA-256.
+    """
+    digest = _Digest(snapshot)
+    with snapshots.reader() as reader:
+        for chunk in rebuild(snapshots.recipe(snapshot), reader.read):
+            digest.update(chunk)
+            if progress is not None:
+                progress("restore", digest.size, snapshot.size)
+            yield chunk
+    digest.check()
+
+
+def restore_members(
+    files: FileSystem,
+    snapshots: Snapshots,
+    snapshot: Snapshot,
+    directory: Path,
+    progress: Progress | None = None,
+) -> int:
+    """Write each member of the export to a file below `directory`; return how many.
+
+    The directory is made; one that holds something is refused. Works even where this machine's
+    zlib no longer makes the same ZIP.
+
+    Raises:
+        UsageError: the directory is not empty.
+        RepositoryDamaged: a member cannot be given back.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UsageError(f'restore to "{directory}": it is not an empty directory')
+    files.make_directory(directory)
+    count = 0
+    for name, content in _members(files, snapshots, snapshot, directory):
+        path = _inside(directory, name)
+        for parent in reversed(path.relative_to(directory).parents):
+            files.make_directory(directory / parent)
+        if name.endswith("/"):
+            files.make_directory(path)
+        else:
+            files.write_file(path, content, path.parent)
+        count += 1
+        if progress is not None:
+            progress("restore", count, snapshot.members)
+    return count
+
+
+def _members(
+    files: FileSystem, snapshots: Snapshots, snapshot: Snapshot, directory: Path
+) -> Iterator[tuple[str, Iterator[bytes]]]:
+    if not snapshot.kept_whole:
+        with snapshots.reader() as reader:
+            for begin, content in member_contents(snapshots.recipe(snapshot), reader.read):
+                yield begin.name, content
+        return
+    with NewFile(files, temporary(directory)) as spool:
+        for chunk in verified(snapshots, snapshot):
+            spool.write(chunk)
+        spool.close()
+        with spool.path.open("rb") as file:
+            for member in scan(file).members:
+                yield member.name, read_member(file, member)
+
+
+def _inside(directory: Path, name: str) -> Path:
+    """Return the path of a member; names were checked at intake, and are again."""
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or "\0" in name:
+        raise RepositoryDamaged(f'restore member "{name!a}": the name leads out of the directory')
+    return directory.joinpath(*parts)
+
+
+class _Digest:
+    """Hash of what was rebuilt so far."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.size = 0
+        self._snapshot = snapshot
+        self._hash = hashlib.sha256()
+
+    def update(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        self._hash.update(chunk)
+
+    def check(self) -> None:
+        if self._hash.hexdigest() == self._snapshot.sha256:
+            return
+        hint = "run check --read-data; the members can be restored to a directory"
+        raise RepositoryDamaged(
+            f"restore {self._snapshot.id[:12]}: the rebuilt bytes are not the export's"
+            f" (zlib {zlib.ZLIB_RUNTIME_VERSION})",
+            hint,
+        )
