@@ -1,0 +1,117 @@
+"""One folder, searched once: which mails are new, which are handed over, where the cursor stands.
+
+- The server searches, then headers are fetched, then only the bodies that matter.
+- A mail that was handed over before, under whatever UID, is known by its Message-ID and costs no
+  body; without a sane Message-ID it is known by its bytes.
+- A mail is handed over before the cursor passes it. One whose header or body did not come holds
+  the cursor back and is asked for again at each pass, as long as the server still lists it.
+- A mail beyond 5 MiB is told and passed over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from enum import Enum
+
+from backupd.mail.cursor import advance, plan
+from backupd.mail.mailbox import FolderState, Session, Summary
+from backupd.mail.message import MAX_BYTES, MessageRefused, parse, worth_fetching
+from backupd.mail.sink import Sink
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 3
+
+
+class _Outcome(Enum):
+    HANDED_OVER = "handed over"
+    PASSED = "passed"
+    LATER = "later"
+
+
+class Sweep:
+    """Searches the folders of one mailbox; remembers which mails gave trouble in this process."""
+
+    def __init__(self, mailbox: str, sink: Sink, clock: Callable[[], datetime]) -> None:
+        self._mailbox = mailbox
+        self._sink = sink
+        self._clock = clock
+        self._misses: dict[tuple[str, int, int], int] = {}
+        self._told: set[tuple[str, int, int]] = set()
+
+    def folder(self, session: Session, folder: str) -> int:
+        """Search `folder` and hand over what is new; return how many mails that were.
+
+        Raises:
+            FolderMissing, MailboxUnreachable: nothing is lost, the cursor has not moved.
+        """
+        state = session.examine(folder)
+        cursor = self._sink.cursor(self._mailbox, folder)
+        searched = plan(cursor, state.uidvalidity, state.uidnext, self._clock().date())
+        if searched.rolled:
+            log.info("mailbox %s: the UIDs of a folder changed: searching again", self._mailbox)
+        uids = session.search(searched)
+        outcomes = dict.fromkeys(uids, _Outcome.LATER)
+        for summary in session.summaries(uids):
+            outcomes[summary.uid] = self._mail(session, folder, state, summary)
+        later = [uid for uid, outcome in outcomes.items() if outcome is _Outcome.LATER]
+        for uid in later:
+            self._miss(folder, state, uid)
+        reached = advance(searched, state.uidvalidity, state.uidnext, uids, later)
+        if reached != cursor:
+            self._sink.advance(self._mailbox, folder, reached)
+        return sum(outcome is _Outcome.HANDED_OVER for outcome in outcomes.values())
+
+    def _mail(
+        self, session: Session, folder: str, state: FolderState, summary: Summary
+    ) -> _Outcome:
+        key = self._new_key(summary.header)
+        if key is None:
+            return _Outcome.PASSED
+        size = summary.size or 0
+        raw = session.body(summary.uid) if size <= MAX_BYTES else None
+        if max(size, len(raw or b"")) > MAX_BYTES:
+            self._tell(folder, state, summary.uid, f"the mail is larger than {MAX_BYTES} bytes")
+            return _Outcome.PASSED
+        if raw is None:
+            return _Outcome.LATER
+        if not key and self._sink.known(self._mailbox, _key(raw)):
+            return _Outcome.PASSED
+        received_at = summary.received_at or self._clock()
+        self._sink.found(self._mailbox, folder, state.uidvalidity, summary.uid, raw, received_at)
+        return _Outcome.HANDED_OVER
+
+    def _new_key(self, header: bytes) -> str | None:
+        """Return a candidate's Message-ID, "" if it has no sane one, None if it is no candidate."""
+        try:
+            message = parse(header)
+        except MessageRefused:
+            return ""
+        if not worth_fetching(message):
+            return None
+        if message.message_id is None:
+            return ""
+        known = self._sink.known(self._mailbox, message.message_id)
+        return None if known else message.message_id
+
+    def _miss(self, folder: str, state: FolderState, uid: int) -> None:
+        """Count a mail that did not come; tell of it once, when it has not come three times."""
+        place = (folder, state.uidvalidity, uid)
+        self._misses[place] = self._misses.get(place, 0) + 1
+        if self._misses[place] >= PATIENCE:
+            self._tell(folder, state, uid, "the server lists the mail but does not hand it out")
+
+    def _tell(self, folder: str, state: FolderState, uid: int, reason: str) -> None:
+        place = (folder, state.uidvalidity, uid)
+        if place not in self._told:
+            self._told.add(place)
+            self._sink.unreadable(self._mailbox, folder, uid, reason)
+
+
+def _key(raw: bytes) -> str:
+    try:
+        return parse(raw).message_key
+    except MessageRefused as refused:
+        return refused.message_key
