@@ -23,14 +23,13 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
 from backupd.errors import BackupdError, RepositoryDamaged
 from backupd.export.archive import Archive, Member, read_member, scan
 from backupd.export.layout import Facts, facts
-from backupd.store.fsio import FileSystem, read_chunks, temporary
+from backupd.store.fsio import FileSystem, NewFile, read_chunks, temporary
 from backupd.store.index import Index
 from backupd.store.ingest import CHUNK_BYTES, Ingest
 from backupd.store.memo import Memo
@@ -86,14 +85,12 @@ class Adding:
         files: FileSystem,
         index: Index,
         snapshots: Snapshots,
-        clock: Callable[[], datetime],
         progress: Progress | None,
     ) -> None:
         self._paths = paths
         self._files = files
         self._index = index
         self._snapshots = snapshots
-        self._clock = clock
         self._progress = progress or _silent
 
     def add(self, path: Path, origin: Origin) -> Added:
@@ -249,17 +246,22 @@ class Adding:
             return False
         if digest.hexdigest() != snapshot.sha256:
             return False
-        proof = Proof(
-            format=FORMAT,
-            snapshot=snapshot.id,
-            sha256=snapshot.sha256,
-            proven_at=self._clock(),
-            zlib=zlib.ZLIB_RUNTIME_VERSION,
-        )
-        target = self._paths.proofs / snapshot.id
-        if not target.exists():
-            self._files.write_file(target, [seal(proof)], self._paths.incoming)
+        self._write_proof(snapshot)
         return True
+
+    def _write_proof(self, snapshot: Snapshot) -> None:
+        target = self._paths.proofs / snapshot.id
+        with NewFile(self._files, temporary(self._paths.incoming)) as file:
+            proof = Proof(
+                format=FORMAT,
+                snapshot=snapshot.id,
+                sha256=snapshot.sha256,
+                proven_at=file.made_at,
+                zlib=zlib.ZLIB_RUNTIME_VERSION,
+            )
+            file.write(seal(proof))
+            file.seal()
+            self._files.replace(file.path, target)
 
     @contextmanager
     def _staging(self) -> Iterator[Path]:

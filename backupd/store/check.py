@@ -33,6 +33,15 @@ class Problem:
     detail: str
     affects: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """Say it in one line for a person."""
+        which = f", object {self.object[:16]}" if self.object else ""
+        names = ", ".join(name[:12] for name in self.affects[:5])
+        more = f" and {len(self.affects) - 5} more" if len(self.affects) > 5 else ""
+        needed = f"; needed by snapshot {names}{more}" if names else ""
+        return f"{self.path}{which}: {self.detail}{needed}"
+
 
 @dataclass(frozen=True, slots=True)
 class Subset:
@@ -226,8 +235,9 @@ class Check:
                     self._problem(path, "no file of a repository")
 
     def _drill(self) -> tuple[str, ...]:
-        """Rebuild the newest export from the repository and compare its SHA-256."""
-        for snapshot in self._snapshots.all()[-1:]:
+        """Rebuild every export from the repository and compare its SHA-256."""
+        done = []
+        for snapshot in self._snapshots.all():
             try:
                 for chunk in verified(self._snapshots, snapshot, self._progress):
                     self._bytes += len(chunk)
@@ -237,8 +247,8 @@ class Check:
                     Problem(self._relative(path), None, error.message, (snapshot.id,))
                 )
             else:
-                return (snapshot.id,)
-        return ()
+                done.append(snapshot.id)
+        return tuple(done)
 
     def _problem(self, path: Path, detail: str) -> None:
         self._problems.append(Problem(self._relative(path), None, detail))

@@ -19,6 +19,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -127,6 +128,11 @@ class FileSystem:
             self.link(source, target)
         self.sync_directory(target.parent)
 
+    def replace(self, source: Path, target: Path) -> None:
+        """Put a sealed file in the place of a derived one, durable; never used on packs (I3)."""
+        self.operate("rename", target, lambda: source.replace(target))
+        self.sync_directory(target.parent)
+
     def write_file(self, target: Path, data: Iterable[bytes], scratch: Path) -> bytes:
         """Write a whole new file durably through a temporary one in `scratch`; return its SHA-256.
 
@@ -160,9 +166,9 @@ class NewFile:
             rest = rest[self._files.write_some(self._descriptor, rest, self.path) :]
 
     @property
-    def digest(self) -> bytes:
-        """SHA-256 of what was written so far."""
-        return self._hash.digest()
+    def made_at(self) -> datetime:
+        """When the file was made, aware UTC, by the clock of its file system."""
+        return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
 
     def seal(self, mode: int = 0o400) -> bytes:
         """Make the bytes durable, read them again, set the mode; return their SHA-256.

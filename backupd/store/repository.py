@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -64,10 +64,9 @@ class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
 class Repository:
     """One open repository; see `open` and `create`."""
 
-    def __init__(self, paths: Paths, files: FileSystem, clock: Callable[[], datetime]) -> None:
+    def __init__(self, paths: Paths, files: FileSystem) -> None:
         self._paths = paths
         self._files = files
-        self._clock = clock
         self._mutex = threading.Lock()
         self._writing = threading.RLock()
         self._lock: lock.Lock | None = None
@@ -76,20 +75,14 @@ class Repository:
         self._snapshots = Snapshots(paths, self._index)
 
     @classmethod
-    def create(
-        cls,
-        path: Path,
-        *,
-        files: FileSystem | None = None,
-        clock: Callable[[], datetime] | None = None,
-    ) -> Repository:
+    def create(cls, path: Path, *, files: FileSystem | None = None) -> Repository:
         """Make an empty repository at `path` and open it.
 
         Raises:
             RepositoryRefused: the place is not empty, not ours, or open to others.
         """
         header.create(Paths(path), files or FileSystem())
-        return cls.open(path, files=files, clock=clock)
+        return cls.open(path, files=files)
 
     @classmethod
     def open(
@@ -99,7 +92,6 @@ class Repository:
         write: bool = False,
         verb: str = "backupd",
         files: FileSystem | None = None,
-        clock: Callable[[], datetime] | None = None,
     ) -> Repository:
         """Open the repository at `path`; with `write`, hold the writers' lock until `close`.
 
@@ -110,7 +102,7 @@ class Repository:
         """
         paths = Paths(path)
         header.read(paths)
-        repository = cls(paths, files or FileSystem(), clock or _utc_now)
+        repository = cls(paths, files or FileSystem())
         try:
             repository._refresh()
             if write:
@@ -183,9 +175,7 @@ class Repository:
             RepositoryLocked: another process writes.
         """
         with self.lock("add"):
-            adding = Adding(
-                self._paths, self._files, self._index, self._snapshots, self._clock, progress
-            )
+            adding = Adding(self._paths, self._files, self._index, self._snapshots, progress)
             try:
                 added = adding.add(source, origin)
             except OSError as error:
@@ -307,7 +297,7 @@ class Repository:
         """Look for damage and change nothing.
 
         Always: structure of packs, manifests, recipes and references. With `read_data`: every
-        byte, or the packs of one `subset`. With `drill`: the newest export is rebuilt and hashed.
+        byte, or the packs of one `subset`. With `drill`: each export is rebuilt and hashed.
         """
         self._refresh()
         run = Check(self._paths, self._index, self._snapshots, progress)
@@ -371,7 +361,3 @@ class Repository:
                 found.append((directory.sequence, name, size, directory))
             for _, name, size, directory in sorted(found, key=lambda entry: entry[:2]):
                 self._index.insert(name, size, directory)
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
