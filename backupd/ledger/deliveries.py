@@ -230,6 +230,10 @@ class Deliveries:
             "fetched",
         )
 
+    def postpone(self, identity: str, at: datetime, now: datetime) -> None:
+        """Try the next step later, in the same state."""
+        self._set(identity, now, "next_attempt_at = ?", stamp(at))
+
     def quarantined(self, identity: str, detail: str, now: datetime) -> None:
         """Record that the file is kept in quarantine; nothing more is tried, the link is erased."""
         self._set(

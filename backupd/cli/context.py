@@ -1,0 +1,133 @@
+"""What every verb is handed: the chosen configuration, the repository, the way to print."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from backupd.catalog import Catalog
+    from backupd.config import Settings
+    from backupd.intake.rooms import Rooms
+    from backupd.ledger.db import Database
+    from backupd.store.repository import Repository
+
+
+def now() -> datetime:
+    """Return the wall clock, aware UTC: the one clock of the command line."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The global options, and what verbs open by them."""
+
+    config_file: Path | None
+    repository_path: Path | None
+    quiet: bool
+    no_color: bool
+
+    def settings(self) -> Settings:
+        """Load the configuration; `--repository` replaces its repository."""
+        from backupd.config import load
+
+        settings = load(self._place())
+        return settings if self.repository_path is None else _moved(settings, self.repository_path)
+
+    def has_settings(self) -> bool:
+        """Say whether there is a configuration file at all."""
+        from backupd.errors import ConfigError
+
+        try:
+            return self.config_file is not None or self._place().exists()
+        except ConfigError:
+            return False
+
+    def _place(self) -> Path:
+        from backupd.config import locate
+
+        return locate(str(self.config_file) if self.config_file else None, os.environ)
+
+    def needs_settings(self) -> bool:
+        """Say whether a store verb works with the configuration: always, unless --repository does.
+
+        With --repository alone, and no configuration named or lying at its usual place, a store
+        verb uses the repository by itself.
+        """
+        return self.repository_path is None or self.has_settings()
+
+    def path(self) -> Path:
+        """Return where the repository is."""
+        return self.repository_path or self.settings().repository.path
+
+    @contextmanager
+    def repository(self) -> Iterator[Repository]:
+        """Open the repository for reading and close it afterwards."""
+        from backupd.store.repository import Repository
+
+        with Repository.open(self.path()) as repository:
+            yield repository
+
+    @contextmanager
+    def catalog(self, repository: Repository) -> Iterator[Catalog]:
+        """Open the catalog of a repository, brought up to date, and close it afterwards."""
+        from backupd.catalog import Catalog
+
+        catalog = Catalog.open(repository.cache / "catalog.sqlite")
+        try:
+            catalog.sync(repository)
+            yield catalog
+        finally:
+            catalog.close()
+
+    @contextmanager
+    def ledger(self) -> Iterator[Database]:
+        """Open the ledger and close it afterwards."""
+        from backupd.ledger.db import open_database
+
+        database = open_database(self.settings().state.path / "ledger.sqlite")
+        try:
+            yield database
+        finally:
+            database.close()
+
+    @contextmanager
+    def rooms(self) -> Iterator[Rooms]:
+        """Open everything the pipeline works with and close it afterwards."""
+        from backupd.wiring import open_rooms
+
+        rooms, _credentials = open_rooms(self.settings(), now)
+        try:
+            yield rooms
+        finally:
+            rooms.close()
+
+    def say(self, text: str) -> None:
+        """Write one line for the person, to stderr, unless `--quiet`."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+def _moved(settings: Settings, path: Path) -> Settings:
+    place = settings.repository.model_copy(update={"path": path})
+    return settings.model_copy(update={"repository": place})
+
+
+def emit_json(value: object) -> None:
+    """Write one JSON document to stdout."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def iso(moment: datetime | None) -> str | None:
+    """Write a time for `--json`: ISO 8601, UTC, seconds."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")

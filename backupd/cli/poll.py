@@ -1,0 +1,41 @@
+"""`backupd poll`: one pass over the mailboxes and the drop folders."""
+
+from __future__ import annotations
+
+import threading
+
+import click
+
+from backupd.cli.context import Context, now
+from backupd.cli.output import fail
+from backupd.errors import BackupdError, ExitCode
+
+
+@click.command("poll")
+@click.pass_obj
+def command(context: Context) -> int:
+    """Look once at every mailbox and drop folder, fetch what is due, then exit."""
+    from backupd.daemon.instance import only_instance
+    from backupd.intake.once import one_pass
+    from backupd.wiring import open_rooms
+
+    settings = context.settings()
+    with only_instance(settings.state.path):
+        rooms, credentials = open_rooms(settings, now)
+        try:
+            report = one_pass(rooms, credentials, threading.Event())
+        finally:
+            rooms.close()
+    context.say(
+        f"{report.mailboxes} mailbox(es) read, {report.found} new mail(s),"
+        f" {report.attempted} delivery attempt(s), {report.dropped} file(s) from drop folders"
+    )
+    for error in report.errors:
+        fail(f"error: {error.message}")
+    return _code(report.errors, report.waiting)
+
+
+def _code(errors: tuple[BackupdError, ...], waiting: int) -> int:
+    if errors:
+        return errors[0].exit_code
+    return ExitCode.LINK if waiting else ExitCode.OK

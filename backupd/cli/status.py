@@ -1,0 +1,107 @@
+"""`backupd status`: in one look, whether all is well."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from backupd.cli.context import Context, emit_json, iso, now
+from backupd.cli.output import table, when
+
+if TYPE_CHECKING:
+    from backupd.intake.overview import Overview
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def command(context: Context, as_json: bool) -> int:
+    """Show OK, PENDING, OVERDUE, DEGRADED or ACTION NEEDED; the exit code says the same."""
+    from backupd.intake.overview import overview
+
+    moment = now()
+    with context.rooms() as rooms:
+        seen = overview(rooms.settings, rooms.deliveries, rooms.messages, rooms.repository, moment)
+    if as_json:
+        emit_json(_json(seen))
+    else:
+        _print(seen, moment)
+    return seen.exit_code
+
+
+def _print(seen: Overview, moment: datetime) -> None:
+    click.echo(_headline(seen, moment))
+    for mailbox in seen.mailboxes:
+        detail = f" ({mailbox.detail})" if mailbox.detail else ""
+        click.echo(f"mailbox {mailbox.name}: {mailbox.state}{detail}")
+    if seen.deliveries:
+        click.echo("\n" + table(_HEADERS, _rows(seen, moment)) + "\n")
+    click.echo(f"snapshots: {seen.snapshots}, last export received {when(seen.last_export_at)}")
+    if seen.accounts:
+        click.echo(f"accounts: {', '.join(account[:12] for account in seen.accounts)}")
+    problems = f", {seen.check_problems} problem(s) found" if seen.check_problems else ""
+    click.echo(f"last check: {when(seen.last_check_at)}{problems}")
+    click.echo(f"last drill: {when(seen.last_drill_at)}")
+
+
+_HEADERS = ("DELIVERY", "STATE", "LINK EXPIRES", "ATTEMPTS", "NEEDS")
+
+
+def _rows(seen: Overview, moment: datetime) -> list[tuple[str, ...]]:
+    from backupd.intake.overview import needs
+
+    return [
+        (
+            delivery.id,
+            delivery.state.value,
+            _left(delivery.deadline, moment),
+            str(delivery.attempts),
+            needs(delivery) or "nothing",
+        )
+        for delivery in seen.deliveries
+    ]
+
+
+def _headline(seen: Overview, moment: datetime) -> str:
+    deadlines = [delivery.deadline for delivery in seen.deliveries if delivery.deadline]
+    if not deadlines:
+        return seen.health.value
+    return f"{seen.health.value}: link expires {_left(min(deadlines), moment)}"
+
+
+def _left(deadline: datetime | None, moment: datetime) -> str:
+    from backupd.notice import span
+
+    if deadline is None:
+        return "-"
+    return f"in {span(deadline - moment)}" if deadline > moment else "now, tried until it is dead"
+
+
+def _json(seen: Overview) -> dict[str, object]:
+    from backupd.intake.overview import needs
+
+    return {
+        "state": seen.health.value,
+        "mailboxes": [
+            {"name": mailbox.name, "state": mailbox.state, "detail": mailbox.detail}
+            for mailbox in seen.mailboxes
+        ],
+        "deliveries": [
+            {
+                "id": delivery.id,
+                "state": delivery.state.value,
+                "deadline": iso(delivery.deadline),
+                "needs": needs(delivery),
+                "attempts": delivery.attempts,
+            }
+            for delivery in seen.deliveries
+        ],
+        "snapshots": seen.snapshots,
+        "accounts": list(seen.accounts),
+        "last_export_at": iso(seen.last_export_at),
+        "last_check_at": iso(seen.last_check_at),
+        "last_drill_at": iso(seen.last_drill_at),
+        "check_problems": seen.check_problems,
+    }

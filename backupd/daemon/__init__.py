@@ -1,0 +1,1 @@
+"""The daemon: loops at the rim, scheduled jobs, signals, and the service manager's protocol."""

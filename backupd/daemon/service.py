@@ -1,0 +1,92 @@
+"""The daemon process: signals, reloads, the service manager's protocol.
+
+SIGTERM and SIGINT end it, SIGHUP reloads the configuration; a file with problems keeps the old
+settings and is told of. READY=1 is sent once every loop has been started.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from backupd import __version__, notice
+from backupd.config import Settings
+from backupd.credentials import Credentials
+from backupd.daemon.instance import only_instance
+from backupd.daemon.session import Session
+from backupd.errors import ConfigError
+from backupd.intake.rooms import Rooms
+from backupd.systemd import service_manager
+
+log = logging.getLogger(__name__)
+
+LAST_TURN = timedelta(seconds=1)
+"""How long the last notices may hold up a stop; what is not sent waits in the outbox."""
+
+Load = Callable[[], Settings]
+OpenRooms = Callable[[Settings], tuple[Rooms, Credentials]]
+
+
+class Service:
+    """Runs sessions until it is told to stop."""
+
+    def __init__(self, load: Load, open_rooms: OpenRooms) -> None:
+        self._load = load
+        self._open_rooms = open_rooms
+        self._manager = service_manager()
+        self._signal = threading.Event()
+        self._ending = False
+
+    def run(self) -> None:
+        """Run until SIGTERM or SIGINT.
+
+        Raises:
+            ConfigError, CredentialError, RepositoryMissing, RepositoryLocked: at the start only.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        settings = self._load()
+        with only_instance(settings.state.path):
+            while not self._ending:
+                settings = self._serve(settings)
+
+    def _serve(self, settings: Settings) -> Settings:
+        rooms, credentials = self._open_rooms(settings)
+        try:
+            session = Session(rooms, credentials, self._manager)
+            session.start()
+            rooms.tell(notice.service_started(version=__version__))
+            self._manager.ready(session.status())
+            settings = self._wait(rooms, settings)
+            if self._ending:
+                self._manager.stopping()
+            else:
+                self._manager.reloading()
+            session.stop()
+            if self._ending:
+                rooms.tell(notice.service_stopped(version=__version__))
+            rooms.notifier.flush(rooms.clock(), LAST_TURN)
+        finally:
+            rooms.close()
+        return settings
+
+    def _wait(self, rooms: Rooms, settings: Settings) -> Settings:
+        """Wait for a signal; on SIGHUP return the new settings, if they can be used."""
+        while True:
+            self._signal.wait()
+            self._signal.clear()
+            if self._ending:
+                return settings
+            try:
+                return self._load()
+            except ConfigError as error:
+                log.error("reload: %s; the old settings stay", error.message)  # noqa: TRY400
+                rooms.tell(notice.reload_failed(problems=error.problems or (error.message,)))
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if number != signal.SIGHUP:
+            self._ending = True
+        self._signal.set()

@@ -1,0 +1,158 @@
+"""One configuration's life: its mailboxes' loops, its fetch loop, its jobs.
+
+A reload ends the session at a safe point and a new one begins; what was in mid-air is in the
+ledger. Stopping cancels a running download between two chunks and closes the mail sockets.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import timedelta
+
+from backupd import notice
+from backupd.credentials import Credentials
+from backupd.daemon.jobs import ClockWatch, Jobs
+from backupd.daemon.loops import Loop
+from backupd.intake.arrival import Arrivals
+from backupd.intake.care import Care
+from backupd.intake.drop import SETTLE, DropFolders
+from backupd.intake.fetching import Fetcher
+from backupd.intake.rooms import Rooms
+from backupd.mail.watcher import Watcher
+from backupd.systemd import ServiceManager
+
+log = logging.getLogger(__name__)
+
+TICK = timedelta(seconds=30)
+DEAF = 170.0
+"""Seconds without a sign of life after which a loop counts as hung."""
+OUTBOX_TURN = timedelta(seconds=60)
+"""How long one turn of the outbox may take; what is left waits for the next."""
+FAREWELL = 4.0
+"""Seconds a stop waits for the loops; the process may end after that (everything is durable)."""
+
+
+class Session:
+    """Everything that runs under one set of settings."""
+
+    def __init__(self, rooms: Rooms, credentials: Credentials, manager: ServiceManager) -> None:
+        self._rooms = rooms
+        self._manager = manager
+        self._stop = threading.Event()
+        self._due = threading.Event()
+        self._clock_watch = ClockWatch()
+        self._arrivals = Arrivals(rooms, self._due.set)
+        self._fetch_loop = Loop("fetch", self._fetch, self._stop, self._failed)
+        self._fetcher = Fetcher(rooms, self._stop, self._fetch_loop.alive)
+        self._drops = DropFolders(rooms, self._fetch_loop.alive)
+        self._outbox_bell, self._care_bell = threading.Event(), threading.Event()
+        self._outbox_loop = Loop("outbox", self._outbox, self._stop, self._failed)
+        self._care_loop = Loop("care", self._look_after, self._stop, self._failed)
+        self._care = Care(rooms, self._fetcher, self._care_loop.alive)
+        self._watchers = [self._watcher(name, credentials) for name in rooms.settings.mailboxes]
+        self._loops = [
+            self._fetch_loop,
+            self._outbox_loop,
+            self._care_loop,
+            *map(self._mail_loop, self._watchers),
+        ]
+        self._jobs = Jobs(self._failed)
+
+    def start(self) -> None:
+        """Start every loop and job."""
+        self._fetcher.recover()
+        self._rooms.repository.collect(self._fetcher.wanted())
+        for loop in self._loops:
+            loop.start()
+        self._jobs.every("tick", TICK, self._tick)
+        self._jobs.every("outbox", timedelta(seconds=60), self._outbox_bell.set)
+        self._jobs.every("care", timedelta(minutes=15), self._care_bell.set)
+        self._jobs.start()
+
+    def stop(self) -> None:
+        """End the session within about five seconds."""
+        self._stop.set()
+        for bell in (self._due, self._outbox_bell, self._care_bell):
+            bell.set()
+        for watcher in self._watchers:
+            watcher.wake()
+        self._jobs.stop()
+        end = time.monotonic() + FAREWELL
+        for loop in self._loops:
+            if not loop.join(max(0.1, end - time.monotonic())):
+                log.warning("loop %s did not end in time", loop.name)
+
+    def _watcher(self, name: str, credentials: Credentials) -> Watcher:
+        settings = self._rooms.settings.mailboxes[name]
+        return Watcher(
+            name,
+            settings,
+            lambda: credentials.get(settings.credential),
+            self._arrivals,
+            self._rooms.clock,
+            self._rooms.settings.schedule.poll,
+        )
+
+    def _mail_loop(self, watcher: Watcher) -> Loop:
+        return Loop(
+            f"mail {watcher.name}",
+            lambda: watcher.run(self._stop),
+            self._stop,
+            self._failed,
+            lambda: watcher.heartbeat,
+        )
+
+    def _fetch(self) -> None:
+        while not self._stop.is_set():
+            self._fetch_loop.rest(self._due, self._pause())
+            self._fetcher.run_due()
+            self._drops.scan()
+
+    def _pause(self) -> float:
+        if self._drops.unsettled:
+            return SETTLE
+        now = self._rooms.clock()
+        times = [d.next_attempt_at for d in self._rooms.deliveries.pending() if d.next_attempt_at]
+        soonest = min(((at - now).total_seconds() for at in times), default=TICK.total_seconds())
+        return min(max(soonest, 0.0), TICK.total_seconds())
+
+    def _tick(self) -> None:
+        if self._clock_watch.jumped():
+            log.info("the clock jumped or the machine slept: looking at everything again")
+            self._jobs.wakeup()
+            self._due.set()
+            for watcher in self._watchers:
+                watcher.wake()
+        self._care.watch_deadlines()
+        hung = [loop.name for loop in self._loops if loop.age() > DEAF]
+        if hung:
+            log.error("no sign of life from %s: the watchdog is not fed", ", ".join(hung))
+        else:
+            self._manager.alive()
+        self._manager.status(self.status())
+
+    def status(self) -> str:
+        """Say in one line what is watched, what is pending, and how long there is."""
+        now = self._rooms.clock()
+        pending = self._rooms.deliveries.pending()
+        deadlines = [d.deadline for d in pending if d.deadline]
+        if not deadlines:
+            return f"watching {len(self._watchers)} mailbox(es), nothing pending"
+        left = notice.span(min(deadlines) - now)
+        return f"{len(pending)} delivery pending, nearest link expires in {left}"
+
+    def _outbox(self) -> None:
+        while not self._stop.is_set():
+            self._outbox_loop.rest(self._outbox_bell, TICK.total_seconds())
+            self._rooms.notifier.flush(self._rooms.clock(), OUTBOX_TURN)
+
+    def _look_after(self) -> None:
+        while not self._stop.is_set():
+            self._care_loop.rest(self._care_bell, TICK.total_seconds())
+            self._care.run()
+
+    def _failed(self, name: str, error: BaseException) -> None:
+        log.error("%s failed: %s", name, type(error).__name__, exc_info=error)
+        self._rooms.tell(notice.internal_error(part=name, kind=type(error).__name__))

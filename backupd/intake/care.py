@@ -1,0 +1,123 @@
+"""What time alone makes due: deadline alarms, expiry, checks, drills, reminders.
+
+When something was last done is a fact of the ledger, so a restart neither forgets nor repeats it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from backupd import notice
+from backupd.intake.deadline import alarm_due
+from backupd.intake.fetching import Fetcher, time_left
+from backupd.intake.rooms import Rooms
+from backupd.ledger.deliveries import Delivery, State, moment, stamp
+from backupd.store.repository import CheckReport, Repository
+
+LAST_CHECK = "last-check"
+LAST_CHECK_PROBLEMS = "last-check-problems"
+LAST_DRILL = "last-drill"
+LAST_REMINDER = "last-reminder"
+REQUEST_PATIENCE = timedelta(days=7)
+"""OpenAI may take this long to answer a request for an export."""
+
+
+class Care:
+    """The daemon's periodic duties; each method may be called at any time and as often as liked."""
+
+    def __init__(self, rooms: Rooms, fetcher: Fetcher, alive: Callable[[], None]) -> None:
+        """Prepare; `alive` is called while a check goes on."""
+        self._rooms = rooms
+        self._fetcher = fetcher
+        self._alive = alive
+
+    def run(self) -> None:
+        """Do whatever of check, drill and reminders is due."""
+        schedule = self._rooms.settings.schedule
+        self._when_due(LAST_CHECK, schedule.check, self._check)
+        self._when_due(LAST_DRILL, schedule.drill, self._drill)
+        self._remind()
+
+    def watch_deadlines(self) -> None:
+        """Tell of deadlines that come near; end what can no longer be fetched."""
+        now = self._rooms.clock()
+        for delivery in self._rooms.deliveries.pending():
+            if delivery.state is State.FETCHED or delivery.outcome == "quarantined":
+                continue
+            if delivery.give_up_at is not None and now >= delivery.give_up_at:
+                self._fetcher.expire(delivery, "the time in which the link could live is over")
+            else:
+                self._alarm(delivery, now)
+
+    def _alarm(self, delivery: Delivery, now: datetime) -> None:
+        if delivery.mail_at is None or delivery.deadline is None:
+            return
+        level = alarm_due(delivery.mail_at, delivery.deadline, delivery.alarm, now)
+        if level is None:
+            return
+        with self._rooms.database.transaction():
+            self._rooms.deliveries.alarmed(delivery.id, level, now)
+            self._rooms.tell(
+                notice.deadline_near(
+                    delivery=delivery.id,
+                    level=level,
+                    time_left=time_left(delivery, now),
+                    needs_you=delivery.state is State.NEEDS_YOU,
+                    attempts=delivery.attempts,
+                )
+            )
+
+    def _when_due(self, fact: str, interval: timedelta, work: Callable[[], None]) -> None:
+        now = self._rooms.clock()
+        last = self._rooms.messages.fact(fact)
+        if last is None:
+            # The first check comes one interval after the first start, not at it.
+            self._rooms.messages.set_fact(fact, stamp(now), now)
+        elif now - moment(last) >= interval and self._rooms.repository.snapshots():
+            work()
+
+    def _check(self) -> None:
+        report = self._look(read_data=True)
+        now = self._rooms.clock()
+        self._rooms.messages.set_fact(LAST_CHECK, stamp(now), now)
+        self._rooms.messages.set_fact(LAST_CHECK_PROBLEMS, str(len(report.problems)), now)
+        self._rooms.tell(
+            notice.check_result(problems=tuple(problem.text for problem in report.problems))
+        )
+
+    def _drill(self) -> None:
+        report = self._look(drill=True)
+        now = self._rooms.clock()
+        self._rooms.messages.set_fact(LAST_DRILL, stamp(now), now)
+        self._rooms.tell(
+            notice.drill_result(problems=tuple(problem.text for problem in report.problems))
+        )
+
+    def _look(self, *, read_data: bool = False, drill: bool = False) -> CheckReport:
+        """Check with a repository opened for it: the pipeline's own may be writing meanwhile."""
+        with Repository.open(self._rooms.settings.repository.path) as repository:
+            return repository.check(
+                read_data=read_data,
+                drill=drill,
+                progress=lambda _stage, _done, _total: self._alive(),
+            )
+
+    def _remind(self) -> None:
+        now = self._rooms.clock()
+        for request in self._rooms.messages.requests():
+            if now - request.requested_at >= REQUEST_PATIENCE:
+                self._rooms.tell(notice.requested_not_arrived(waiting=now - request.requested_at))
+        self._overdue(now)
+
+    def _overdue(self, now: datetime) -> None:
+        patience = self._rooms.settings.schedule.remind_after
+        snapshots = self._rooms.repository.snapshots()
+        newest = max((snapshot.received_at for snapshot in snapshots), default=None)
+        if newest is None or now - newest < patience:
+            return
+        told = self._rooms.messages.fact(LAST_REMINDER)
+        if told is not None and now - moment(told) < timedelta(days=7):
+            return
+        self._rooms.messages.set_fact(LAST_REMINDER, stamp(now), now)
+        self._rooms.tell(notice.overdue(since=now - newest))

@@ -1,0 +1,127 @@
+"""Everything that backupd needs, looked at one by one; each finding comes with its fix."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
+
+from backupd.config import MailboxSettings, Settings, cautions
+from backupd.credentials import Credentials
+from backupd.errors import BackupdError
+from backupd.mail.mailbox import probe
+from backupd.store.repository import Repository
+
+BUILT = datetime(2026, 11, 1, tzinfo=UTC)
+"""A clock before this is wrong: the program did not exist yet."""
+ROOM = 10 * 2**30
+"""Bytes of free disk under which an export of several GB may not fit."""
+_SAMPLE = bytes(range(256)) * 64 + b"conversation " * 512
+_SAMPLE_DIGEST = "d4ac2e310b9ad61aaae0db7cd70623bde829622a8d7222ed59a0661ca42980fa"
+
+
+class Verdict(StrEnum):
+    """How one check ended."""
+
+    OK = "ok"
+    CAUTION = "caution"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was looked at, what was seen, what to do about it."""
+
+    check: str
+    verdict: Verdict
+    seen: str
+    fix: str = ""
+
+
+def examine(settings: Settings, credentials: Credentials, now: datetime) -> Iterator[Finding]:
+    """Yield the findings one by one; mailboxes are logged in to, nothing is changed."""
+    yield _python()
+    yield _zlib()
+    yield _clock(now)
+    yield from (Finding("configuration", Verdict.CAUTION, text) for text in cautions(settings))
+    yield _guarded("repository", lambda: _repository(settings))
+    yield _disk(settings)
+    for name, mailbox in settings.mailboxes.items():
+        yield _guarded(
+            f"credential {mailbox.credential}", partial(_source, credentials, mailbox.credential)
+        )
+        yield _guarded(f"mailbox {name}", partial(_mailbox, credentials, mailbox))
+        if not mailbox.authserv_ids:
+            yield Finding(
+                f"mailbox {name}",
+                Verdict.CAUTION,
+                "no authserv_id: no mail can be proven, so nothing is fetched by itself",
+                "set authserv_id to the name that your mail server writes first in"
+                " Authentication-Results",
+            )
+
+
+def _guarded(check: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(check, Verdict.OK, look())
+    except BackupdError as error:
+        return Finding(check, Verdict.FAILED, error.message, error.hint)
+
+
+def _source(credentials: Credentials, name: str) -> str:
+    return f"comes from {credentials.source(name)}"
+
+
+def _mailbox(credentials: Credentials, mailbox: MailboxSettings) -> str:
+    return probe(mailbox, credentials.get(mailbox.credential))
+
+
+def _python() -> Finding:
+    return Finding("python", Verdict.OK, sys.version.split()[0])
+
+
+def _zlib() -> Finding:
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15, 8)
+    digest = hashlib.sha256(packer.compress(_SAMPLE) + packer.flush()).hexdigest()
+    if digest == _SAMPLE_DIGEST:
+        return Finding("zlib", Verdict.OK, f"{zlib.ZLIB_RUNTIME_VERSION} reproduces exports")
+    return Finding(
+        "zlib",
+        Verdict.FAILED,
+        f"{zlib.ZLIB_RUNTIME_VERSION} packs differently from the one that exports are made with",
+        "use a Python that is linked to the original zlib; members can be restored meanwhile",
+    )
+
+
+def _clock(now: datetime) -> Finding:
+    if now < BUILT:
+        return Finding("clock", Verdict.FAILED, now.isoformat(), "set the machine's clock")
+    return Finding("clock", Verdict.OK, now.isoformat(timespec="seconds"))
+
+
+def _repository(settings: Settings) -> str:
+    with Repository.open(settings.repository.path) as repository:
+        report = repository.check()
+    if report.problems:
+        raise BackupdError(
+            f"{len(report.problems)} problem(s), the first: {report.problems[0]}",
+            "run `backupd check --read-data`",
+        )
+    return f"{report.snapshots} snapshots, structure without damage"
+
+
+def _disk(settings: Settings) -> Finding:
+    place = settings.repository.path
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    seen = f"{free / 2**30:.1f} GiB free for the repository"
+    if free >= ROOM:
+        return Finding("disk", Verdict.OK, seen)
+    return Finding("disk", Verdict.CAUTION, seen, "an export may be several GB: make room")

@@ -1,0 +1,278 @@
+"""Due deliveries are fetched, judged and stored (commit order, steps 3 to 7).
+
+One delivery at a time, nearest deadline first. An attempt that fails is followed by another one
+while the link may live; what only a person can cure is told at once, with the time left.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from backupd import notice
+from backupd.download import fetch as download
+from backupd.download.plan import next_attempt
+from backupd.errors import RepositoryLocked, StorageFull
+from backupd.intake.rooms import Rooms
+from backupd.intake.storing import Quarantined, store
+from backupd.ledger.deliveries import Delivery, State
+from backupd.mail.gate import LinkRefused
+from backupd.mail.link import Link, parse_link
+from backupd.store.repository import Origin
+
+log = logging.getLogger(__name__)
+
+SIGN_IN_RETRY = timedelta(hours=1)
+"""A wall is tried again this seldom: it may have been a passing one."""
+STORE_RETRY = timedelta(minutes=1)
+"""A file that is safe but could not be stored yet is tried again this soon."""
+QUIET_ATTEMPTS = 3
+"""So many failed attempts are made before a person hears of a network or server fault."""
+
+
+class Fetcher:
+    """Works off due deliveries; `alive` is called while long work goes on."""
+
+    def __init__(self, rooms: Rooms, cancel: threading.Event, alive: Callable[[], None]) -> None:
+        self._rooms = rooms
+        self._cancel = cancel
+        self._alive = alive
+        self._random = random.SystemRandom()
+
+    def recover(self) -> None:
+        """Make deliveries that a previous process left in mid-air due again."""
+        now = self._rooms.clock()
+        for delivery in self._rooms.deliveries.pending():
+            if delivery.state is State.FETCHING:
+                self._rooms.deliveries.retry(delivery.id, now, "interrupted", "", now)
+            elif delivery.state is State.FETCHED and not _part_is_there(delivery):
+                self._rooms.deliveries.retry(delivery.id, now, "part-missing", "", now)
+
+    def wanted(self) -> set[Path]:
+        """Return the files in the repository's `incoming` that pending deliveries still need."""
+        parts = {d.part for d in self._rooms.deliveries.pending() if d.part is not None}
+        return parts | {part.with_suffix(".json") for part in parts}
+
+    def run_due(self) -> int:
+        """Attempt every due delivery once; returns how many were attempted."""
+        done = 0
+        for delivery in self._rooms.deliveries.due(self._rooms.clock()):
+            if self._cancel.is_set():
+                break
+            self._alive()
+            self._attempt(delivery)
+            done += 1
+        return done
+
+    def _attempt(self, delivery: Delivery) -> None:
+        if delivery.state is State.FETCHED:
+            self._store(delivery)
+            return
+        try:
+            link = _link(delivery)
+        except LinkRefused as refused:
+            self._refused(delivery, str(refused))
+            return
+        if link is None:
+            return  # it was used or is dead: nothing is left to try
+        part = delivery.part or self._rooms.repository.incoming / f"{delivery.id}.part"
+        self._rooms.deliveries.fetching(delivery.id, part, self._rooms.clock())
+        outcome = download.fetch(
+            link,
+            part,
+            self._limits(),
+            self._network(),
+            self._rooms.clock,
+            self._cancel,
+            lambda _done, _total: self._alive(),
+        )
+        self._settle(self._rooms.deliveries.get(delivery.id), outcome)
+
+    def _limits(self) -> download.Limits:
+        settings = self._rooms.settings.download
+        return download.Limits(max_size=settings.max_size, min_rate=settings.min_rate)
+
+    def _network(self) -> download.Network:
+        settings = self._rooms.settings.download
+        return download.Network(settings.ca_file, settings.connect_to)
+
+    def _settle(self, delivery: Delivery, outcome: download.Outcome) -> None:
+        now = self._rooms.clock()
+        match outcome:
+            case download.Fetched():
+                again = delivery.sha256 == outcome.sha256
+                self._rooms.deliveries.fetched(delivery.id, outcome.sha256, outcome.size, now)
+                self._store(self._rooms.deliveries.get(delivery.id), last_word=again)
+            case download.Cancelled():
+                self._rooms.deliveries.retry(delivery.id, now, "interrupted", "", now)
+            case download.SignInNeeded() | download.Challenged() | download.TooBig():
+                self._needs_you(delivery, outcome.kind, outcome.detail, now)
+            case download.Expired(certain=True):
+                self.expire(delivery, outcome.detail)
+            case download.LinkRefused():
+                self._refused(delivery, outcome.detail)
+            case download.RateLimited():
+                self._retry(delivery, outcome.kind, outcome.detail, now, outcome.retry_after)
+            case download.DiskFull():
+                self._retry(delivery, outcome.kind, outcome.detail, now)
+                self._tell_disk(delivery, outcome.missing, now)
+            case _:
+                self._retry(delivery, outcome.kind, outcome.detail, now)
+
+    def _retry(
+        self,
+        delivery: Delivery,
+        kind: str,
+        detail: str,
+        now: datetime,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        at = self._next(delivery, now, retry_after)
+        if at is None:
+            self.expire(delivery, detail)
+            return
+        with self._rooms.database.transaction():
+            self._rooms.deliveries.retry(delivery.id, at, kind, detail, now)
+            if delivery.attempts >= QUIET_ATTEMPTS and kind != download.DiskFull.kind:
+                self._rooms.tell(
+                    notice.download_failed(
+                        delivery=delivery.id,
+                        kind=kind,
+                        detail=detail,
+                        attempts=delivery.attempts,
+                        next_attempt=at - now,
+                        time_left=time_left(delivery, now),
+                    )
+                )
+
+    def _needs_you(self, delivery: Delivery, kind: str, detail: str, now: datetime) -> None:
+        at = self._next(delivery, now, None)
+        if at is None:
+            self.expire(delivery, detail)
+            return
+        with self._rooms.database.transaction():
+            self._rooms.deliveries.needs_you(
+                delivery.id, max(at, now + SIGN_IN_RETRY), kind, detail, now
+            )
+            self._rooms.tell(
+                notice.sign_in_needed(
+                    delivery=delivery.id,
+                    host=delivery.host or "",
+                    file_name=delivery.file_name,
+                    kind=kind,
+                    time_left=time_left(delivery, now),
+                    drop_folder=self._drop_folder(delivery),
+                )
+            )
+
+    def _tell_disk(self, delivery: Delivery, missing: int, now: datetime) -> None:
+        self._rooms.tell(
+            notice.disk_low(
+                delivery=delivery.id, missing=missing, time_left=time_left(delivery, now)
+            )
+        )
+
+    def _next(
+        self, delivery: Delivery, now: datetime, retry_after: timedelta | None
+    ) -> datetime | None:
+        deadline = delivery.deadline or now
+        give_up_at = delivery.give_up_at or deadline
+        return next_attempt(
+            now,
+            delivery.created_at,
+            deadline,
+            give_up_at,
+            delivery.attempts,
+            retry_after,
+            self._random,
+        )
+
+    def expire(self, delivery: Delivery, detail: str) -> None:
+        """End a delivery whose link is dead, and tell what to do."""
+        with self._rooms.database.transaction():
+            self._rooms.deliveries.expired(delivery.id, detail, self._rooms.clock())
+            self._rooms.tell(
+                notice.expired(delivery=delivery.id, attempts=delivery.attempts, reason=detail)
+            )
+        self._forget_part(delivery)
+
+    def _refused(self, delivery: Delivery, detail: str) -> None:
+        with self._rooms.database.transaction():
+            self._rooms.deliveries.refused(delivery.id, detail, self._rooms.clock())
+            self._rooms.tell(
+                notice.mail_refused(
+                    mailbox=delivery.mailbox or "",
+                    sender=delivery.sender,
+                    reason=detail,
+                    delivery=delivery.id,
+                )
+            )
+        self._forget_part(delivery)
+
+    def _store(self, delivery: Delivery, *, last_word: bool = True) -> None:
+        """Store a fetched file; `last_word` is False while another download may cure damage."""
+        if delivery.part is None:
+            return
+        now = self._rooms.clock()
+        try:
+            result = store(
+                self._rooms,
+                delivery.part,
+                _origin(delivery, now),
+                delivery,
+                lambda _stage, _done, _total: self._alive(),
+            )
+        except RepositoryLocked:
+            self._rooms.deliveries.postpone(delivery.id, now + STORE_RETRY, now)
+            return
+        except (StorageFull, OSError) as error:
+            log.error("store delivery %s: %s", delivery.id, type(error).__name__)  # noqa: TRY400
+            self._rooms.deliveries.postpone(delivery.id, now + STORE_RETRY, now)
+            self._tell_disk(delivery, delivery.size or 0, now)
+            return
+        self._forget_part(delivery)
+        if isinstance(result, Quarantined) and last_word:
+            self._rooms.deliveries.quarantined(delivery.id, result.rule, now)
+        elif isinstance(result, Quarantined):
+            self._retry(delivery, "damaged-zip", result.rule, now)
+
+    def _forget_part(self, delivery: Delivery) -> None:
+        if delivery.part is not None:
+            download.discard(delivery.part)
+
+    def _drop_folder(self, delivery: Delivery) -> str | None:
+        mailbox = self._rooms.settings.mailboxes.get(delivery.mailbox or "")
+        return str(mailbox.drop_folder) if mailbox and mailbox.drop_folder else None
+
+
+def _link(delivery: Delivery) -> Link | None:
+    """Rebuild the link of a delivery, with the times that were worked out from its mail."""
+    known = (delivery.link, delivery.mail_at, delivery.deadline, delivery.give_up_at)
+    url, mail_at, deadline, give_up_at = known
+    if url is None or mail_at is None or deadline is None or give_up_at is None:
+        return None
+    return replace(parse_link(url, mail_at, mail_at), deadline=deadline, give_up_at=give_up_at)
+
+
+def time_left(delivery: Delivery, now: datetime) -> timedelta:
+    """Return how long the link is expected to live; never negative."""
+    return max((delivery.deadline or now) - now, timedelta(0))
+
+
+def _origin(delivery: Delivery, now: datetime) -> Origin:
+    return Origin(
+        file_name=delivery.file_name,
+        received_at=now,
+        source="mail",
+        delivery=delivery.id,
+        mailbox=delivery.mailbox,
+    )
+
+
+def _part_is_there(delivery: Delivery) -> bool:
+    return delivery.part is not None and delivery.part.is_file()

@@ -1,0 +1,63 @@
+"""Which pending delivery a file that came by another way belongs to. Pure.
+
+A file matches by the name that the link promised (browsers may add " (1)"), else by account and
+time: the ZIP's own time stamp equals the stamp in the link's file name within ten minutes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from backupd.ledger.deliveries import Delivery
+
+_COPY_MARK = re.compile(r"(?: ?\(\d+\)|[ _-]copy)(?=\.zip$)", re.IGNORECASE)
+_STAMP = re.compile(r"(\d{4})-(\d{2})-(\d{2})-(\d{2})-(\d{2})-(\d{2})")
+_TOLERANCE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is known of a file that was handed in."""
+
+    file_name: str
+    account_prefix: str | None
+    exported_at: datetime | None
+
+
+def match(candidate: Candidate, pending: Sequence[Delivery]) -> Delivery | None:
+    """Return the one delivery the file belongs to, or None if none or several fit by time."""
+    name = plain_name(candidate.file_name)
+    for delivery in pending:
+        if delivery.file_name is not None and delivery.file_name.lower() == name:
+            return delivery
+    fitting = [delivery for delivery in pending if _fits(candidate, delivery)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def plain_name(file_name: str) -> str:
+    """Return the name without what browsers and file managers add, in lower case."""
+    return _COPY_MARK.sub("", file_name.strip()).lower()
+
+
+def stamp_in(file_name: str) -> datetime | None:
+    """Return the export time written in an export's file name (UTC), if there is one."""
+    found = _STAMP.search(file_name)
+    if found is None:
+        return None
+    try:
+        return datetime(*map(int, found.groups()), tzinfo=UTC)  # type: ignore[misc,arg-type]
+    except ValueError:
+        return None
+
+
+def _fits(candidate: Candidate, delivery: Delivery) -> bool:
+    if candidate.exported_at is None or delivery.file_name is None:
+        return False
+    prefix = candidate.account_prefix
+    if prefix is not None and delivery.account is not None and prefix != delivery.account:
+        return False
+    promised = stamp_in(delivery.file_name)
+    return promised is not None and abs(candidate.exported_at - promised) <= _TOLERANCE

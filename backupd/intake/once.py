@@ -1,0 +1,74 @@
+"""One pass over everything, as `poll` makes it: mailboxes, due deliveries, drop folders."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import partial
+
+from backupd.credentials import Credentials
+from backupd.errors import BackupdError
+from backupd.intake.arrival import Arrivals
+from backupd.intake.care import Care
+from backupd.intake.drop import DropFolders
+from backupd.intake.fetching import Fetcher
+from backupd.intake.rooms import Rooms
+from backupd.ledger.deliveries import State
+from backupd.mail.watcher import Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass did."""
+
+    mailboxes: int
+    found: int
+    attempted: int
+    dropped: int
+    waiting: int
+    errors: tuple[BackupdError, ...]
+
+
+def one_pass(rooms: Rooms, credentials: Credentials, cancel: threading.Event) -> Pass:
+    """Read every mailbox once, attempt what is due, take what lies in the drop folders."""
+    fetcher = Fetcher(rooms, cancel, _nothing)
+    fetcher.recover()
+    rooms.repository.collect(fetcher.wanted())
+    found, errors = _read_mailboxes(rooms, credentials)
+    Care(rooms, fetcher, _nothing).watch_deadlines()
+    attempted = fetcher.run_due()
+    drops = DropFolders(rooms, _nothing)
+    dropped = drops.settle(cancel)
+    rooms.notifier.flush(rooms.clock())
+    pending = rooms.deliveries.pending()
+    return Pass(
+        mailboxes=len(rooms.settings.mailboxes),
+        found=found,
+        attempted=attempted,
+        dropped=dropped,
+        waiting=sum(delivery.state is State.NEEDS_YOU for delivery in pending),
+        errors=tuple(errors),
+    )
+
+
+def _read_mailboxes(rooms: Rooms, credentials: Credentials) -> tuple[int, list[BackupdError]]:
+    found, errors = 0, []
+    arrivals = Arrivals(rooms, _nothing)
+    for name, settings in rooms.settings.mailboxes.items():
+        watcher = Watcher(
+            name,
+            settings,
+            partial(credentials.get, settings.credential),
+            arrivals,
+            rooms.clock,
+            rooms.settings.schedule.poll,
+        )
+        try:
+            found += watcher.poll_once()
+        except BackupdError as error:
+            errors.append(error)
+    return found, errors
+
+
+def _nothing() -> None:
+    """Stand in where nobody needs a sign of life."""

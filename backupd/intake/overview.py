@@ -1,0 +1,118 @@
+"""Whether all is well, in one value, read from the ledger and the repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from backupd.config import Settings
+from backupd.errors import ExitCode
+from backupd.intake.care import LAST_CHECK, LAST_CHECK_PROBLEMS, LAST_DRILL
+from backupd.ledger.deliveries import Deliveries, Delivery, State, moment
+from backupd.ledger.messages import Messages
+from backupd.store.repository import Repository
+
+
+class Health(StrEnum):
+    """The state that `status` reports, from best to worst."""
+
+    OK = "OK"
+    PENDING = "PENDING"
+    OVERDUE = "OVERDUE"
+    DEGRADED = "DEGRADED"
+    ACTION_NEEDED = "ACTION NEEDED"
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxState:
+    """How a mailbox answered last: `ok`, `unreachable`, `refused` or `never read`."""
+
+    name: str
+    state: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything `status` shows. Times are aware UTC."""
+
+    health: Health
+    exit_code: ExitCode
+    mailboxes: tuple[MailboxState, ...]
+    deliveries: tuple[Delivery, ...]
+    snapshots: int
+    accounts: tuple[str, ...]
+    last_export_at: datetime | None
+    last_check_at: datetime | None
+    last_drill_at: datetime | None
+    check_problems: int
+
+
+def overview(
+    settings: Settings,
+    deliveries: Deliveries,
+    messages: Messages,
+    repository: Repository,
+    now: datetime,
+) -> Overview:
+    """Look at everything once."""
+    mailboxes = tuple(_mailbox(name, messages) for name in settings.mailboxes)
+    pending = tuple(deliveries.pending())
+    snapshots = repository.snapshots()
+    newest = max((snapshot.received_at for snapshot in snapshots), default=None)
+    problems = int(messages.fact(LAST_CHECK_PROBLEMS) or "0")
+    overdue = newest is not None and now - newest >= settings.schedule.remind_after
+    health, code = _judge(mailboxes, pending, problems, overdue)
+    return Overview(
+        health=health,
+        exit_code=code,
+        mailboxes=mailboxes,
+        deliveries=pending,
+        snapshots=len(snapshots),
+        accounts=tuple(sorted({snapshot.account for snapshot in snapshots if snapshot.account})),
+        last_export_at=newest,
+        last_check_at=_time(messages.fact(LAST_CHECK)),
+        last_drill_at=_time(messages.fact(LAST_DRILL)),
+        check_problems=problems,
+    )
+
+
+def needs(delivery: Delivery) -> str | None:
+    """Say in a few words what a pending delivery needs from a person, if anything."""
+    if delivery.state is not State.NEEDS_YOU:
+        return None
+    return {
+        "quarantined": "download the export again: the ZIP is damaged",
+        "too-big": "raise download.max_size",
+    }.get(delivery.outcome or "", "download the export in a signed-in browser")
+
+
+def _judge(
+    mailboxes: tuple[MailboxState, ...],
+    pending: tuple[Delivery, ...],
+    problems: int,
+    overdue: bool,
+) -> tuple[Health, ExitCode]:
+    """Pick the worst state; its exit code is part of the command line's contract."""
+    states = {mailbox.state for mailbox in mailboxes}
+    if "refused" in states:
+        return Health.ACTION_NEEDED, ExitCode.CREDENTIAL
+    if any(delivery.state is State.NEEDS_YOU for delivery in pending):
+        return Health.ACTION_NEEDED, ExitCode.LINK
+    if problems:
+        return Health.DEGRADED, ExitCode.DAMAGED
+    if "unreachable" in states:
+        return Health.DEGRADED, ExitCode.MAILBOX
+    if overdue:
+        return Health.OVERDUE, ExitCode.FINDINGS
+    return (Health.PENDING if pending else Health.OK), ExitCode.OK
+
+
+def _mailbox(name: str, messages: Messages) -> MailboxState:
+    state, _, detail = (messages.fact(f"mailbox:{name}") or "never read").partition(": ")
+    return MailboxState(name, state, detail)
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else moment(text)

@@ -1,0 +1,40 @@
+"""What the pipeline works with, opened once by `wiring` and handed down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from backupd.catalog import Catalog
+from backupd.config import Settings
+from backupd.ledger.db import Database
+from backupd.ledger.deliveries import Deliveries
+from backupd.ledger.messages import Messages
+from backupd.notice import Notice
+from backupd.notify.notifier import Notifier
+from backupd.store.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The open rooms of one configuration, and the clock (aware UTC)."""
+
+    settings: Settings
+    database: Database
+    deliveries: Deliveries
+    messages: Messages
+    repository: Repository
+    catalog: Catalog
+    notifier: Notifier
+    clock: Callable[[], datetime]
+
+    def tell(self, notice: Notice) -> None:
+        """Publish a notice; joined to the ledger transaction that the caller may hold."""
+        self.notifier.publish(notice, self.clock())
+
+    def close(self) -> None:
+        """Close what holds files open."""
+        self.catalog.close()
+        self.repository.close()
+        self.database.close()

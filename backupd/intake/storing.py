@@ -1,0 +1,174 @@
+"""A complete file becomes a snapshot; the person is told (commit order, steps 4 to 9).
+
+One file at a time, under the repository's lock. A file that breaks a rule of ZIP is quarantined as
+received. The received file itself is left alone: the caller removes it, and only after `store`
+returned (I4).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from backupd import notice
+from backupd.catalog import Catalog
+from backupd.errors import BackupdError
+from backupd.export.archive import ArchiveRefused
+from backupd.intake.matching import Candidate, match
+from backupd.intake.rooms import Rooms
+from backupd.ledger.deliveries import Delivery
+from backupd.store.repository import Added, Origin, Repository, Snapshot
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A snapshot that is in the repository, and the delivery that it ended, if any."""
+
+    added: Added
+    delivery: Delivery | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A file that breaks a rule, kept whole under `path`."""
+
+    rule: str
+    detail: str
+    path: Path
+
+
+def store(
+    rooms: Rooms,
+    source: Path,
+    origin: Origin,
+    delivery: Delivery | None = None,
+    progress: Progress | None = None,
+) -> Stored | Quarantined:
+    """Store one complete file and tell of it.
+
+    `delivery` is the delivery the file was fetched for; without one, a pending delivery that the
+    file fits is looked for and ended.
+
+    Raises:
+        RepositoryLocked: another process writes.
+        StorageFull, OSError: the repository cannot take it; nothing that was stored is harmed.
+    """
+    kept = keep(rooms.repository, rooms.catalog, source, origin, progress)
+    if isinstance(kept, Quarantined):
+        _tell_quarantined(rooms, origin, kept, delivery)
+        return kept
+    delivery = delivery or _fitting(rooms, origin, kept.added)
+    _record(rooms, kept.added, delivery)
+    return Stored(kept.added, delivery)
+
+
+def keep(
+    repository: Repository,
+    catalog: Catalog,
+    source: Path,
+    origin: Origin,
+    progress: Progress | None = None,
+) -> Stored | Quarantined:
+    """Store one complete file in a repository that has no ledger beside it; nobody is told."""
+    try:
+        with repository.lock():
+            added = repository.add(source, origin, progress)
+    except ArchiveRefused as refused:
+        path = repository.quarantine(source, refused.rule, refused.detail, origin)
+        return Quarantined(refused.rule, refused.detail, path)
+    try:
+        catalog.sync(repository)
+    except BackupdError as error:
+        # The catalog is derived: the snapshot is stored, and the next sync makes up for this one.
+        log.warning("catalog: %s", error.message)
+    return Stored(added, None)
+
+
+def _fitting(rooms: Rooms, origin: Origin, added: Added) -> Delivery | None:
+    snapshot = added.snapshot
+    candidate = Candidate(origin.file_name or "", snapshot.account_prefix, snapshot.exported_at)
+    return match(candidate, rooms.deliveries.pending())
+
+
+def _record(rooms: Rooms, added: Added, delivery: Delivery | None) -> None:
+    now = rooms.clock()
+    snapshot = added.snapshot
+    with rooms.database.transaction():
+        if delivery is not None:
+            rooms.deliveries.stored(delivery.id, snapshot.id, now)
+        rooms.messages.close_requests(None, delivery.id if delivery else None, now)
+        if added.already_stored and delivery is None:
+            return
+        margin = delivery.deadline - now if delivery and delivery.deadline else None
+        rooms.tell(_stored_notice(rooms, added, delivery, margin))
+        if not added.already_stored:
+            _tell_findings(rooms, added)
+
+
+def _stored_notice(
+    rooms: Rooms, added: Added, delivery: Delivery | None, margin: timedelta | None
+) -> notice.Notice:
+    counts = rooms.catalog.counts(added.snapshot.id)
+    return notice.stored(
+        snapshot=added.snapshot.id,
+        delivery=delivery.id if delivery else None,
+        account=added.snapshot.account,
+        conversations=counts,
+        size=added.snapshot.size,
+        new_bytes=added.new_bytes,
+        seconds=added.seconds,
+        margin=margin,
+    )
+
+
+def _tell_findings(rooms: Rooms, added: Added) -> None:
+    snapshot = added.snapshot
+    if added.kept_whole:
+        rooms.tell(notice.kept_whole(snapshot=snapshot.id, size=snapshot.size))
+    if snapshot.incomplete_reasons:
+        rooms.tell(
+            notice.incomplete_export(snapshot=snapshot.id, reasons=snapshot.incomplete_reasons)
+        )
+    if snapshot.unknown_parts:
+        rooms.tell(notice.unknown_parts(snapshot=snapshot.id, parts=snapshot.unknown_parts))
+    summary = rooms.catalog.summary(snapshot.id)
+    if summary is not None and summary.mass_drop:
+        now = summary.counts.total
+        rooms.tell(notice.mass_drop(snapshot=snapshot.id, before=now + summary.missing, now=now))
+    _tell_account(rooms, snapshot)
+
+
+def _tell_account(rooms: Rooms, snapshot: Snapshot) -> None:
+    """Tell if the file came under a name that another account's exports had so far."""
+    if snapshot.account is None or snapshot.account_prefix is None:
+        return
+    for other in rooms.repository.snapshots():
+        same_name = other.account_prefix == snapshot.account_prefix
+        if same_name and other.account is not None and other.account != snapshot.account:
+            rooms.tell(
+                notice.wrong_account(
+                    snapshot=snapshot.id, expected=other.account, found=snapshot.account
+                )
+            )
+            return
+
+
+def _tell_quarantined(
+    rooms: Rooms, origin: Origin, kept: Quarantined, delivery: Delivery | None
+) -> None:
+    rooms.tell(
+        notice.quarantined(
+            rule=kept.rule,
+            path=str(kept.path),
+            delivery=delivery.id if delivery else None,
+            source=origin.source,
+            detail=kept.detail,
+        )
+    )
