@@ -33,8 +33,10 @@ _WALLS = frozenset({401, 403, 404, 410, 422})
 _AZURE_CODE = re.compile(rb"<Code>([A-Za-z]{1,64})</Code>")
 _AZURE_TIME = b"not valid in the specified time frame"
 _AZURE_GONE = frozenset({"BlobNotFound", "ContainerNotFound", "ResourceNotFound"})
-_SITE_HOSTS = frozenset({"chatgpt.com", "www.chatgpt.com", "chat.openai.com", "openai.com"})
-_SITE_SUFFIX = ".openai.com"
+_SITE_PAGE = re.compile(
+    r"https://(?:[a-z0-9-]{1,63}\.){0,4}(?:openai|chatgpt)\.com(?::443)?(?:[/?]|\Z)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,12 @@ def coded(headers: Headers) -> bool:
     )
 
 
-def leads_to_sign_in(host: str) -> bool:
-    """Tell whether a redirect to `host` (lower case) leads to the site's own pages.
+def leads_to_sign_in(url: str) -> bool:
+    """Tell whether a redirect to `url`, refused as a link, leads to a page of the site.
 
     Used to name the outcome only; such a redirect is never followed.
     """
-    return host in _SITE_HOSTS or host.endswith(_SITE_SUFFIX)
+    return _SITE_PAGE.match(url) is not None
 
 
 def signed_out(standing: Standing) -> Outcome:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urldefrag, urljoin, urlsplit
+from urllib.parse import urldefrag, urljoin
 
 from backupd.download import answers, resume
 from backupd.download.answers import Answer, Standing
@@ -218,9 +218,7 @@ class _Attempt:
         try:
             return gate.check_url(url, gate.HOSTS).url.reveal()
         except gate.LinkRefused as exc:
-            parts = urlsplit(url)
-            host = (parts.hostname or "").rstrip(".")
-            if parts.scheme == "https" and answers.leads_to_sign_in(host):
+            if answers.leads_to_sign_in(url):
                 raise Ended(answers.signed_out(self._standing())) from exc
             raise Ended(LinkRefused(exc.reason)) from exc
 

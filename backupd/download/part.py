@@ -91,9 +91,10 @@ class PartFile:
 
     def forget(self) -> None:
         """Drop the sidecar, durably: the bytes stay, but are never continued."""
-        sidecar(self._path).unlink(missing_ok=True)
-        _sync_directory(self._path.parent)
         self._sound = False
+        with suppress(FileNotFoundError):
+            sidecar(self._path).unlink()
+            _sync_directory(self._path.parent)
 
     def append(self, data: bytes) -> None:
         """Write `data` at the end; now and then make it durable.

@@ -1,8 +1,9 @@
 """Owner of httpx: one GET at a time, each on a connection of its own.
 
 Hides httpx from the rest: what goes in is a URL and header fields, what comes out is an `Incoming`
-or an `Ended`. No redirect is followed, no proxy or netrc of the environment is used, no cookie is
-kept, nothing is decoded. httpx and httpcore log whole URLs, hence their loggers are shut off here.
+or an `Ended`. `httpx.Client` is left out on purpose: it parses the target of a redirect before the
+link rules see it, keeps cookies, reads proxies and netrc from the environment and logs whole URLs.
+What is left decodes nothing and follows nothing; the libraries' loggers are shut off all the same.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -46,19 +46,14 @@ class Client:
 
     def __init__(self, network: Network, limits: Limits, pace: Pace) -> None:
         self._pace = pace
-        self._client = httpx.Client(
-            transport=_Transport(network, pace),
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(limits.read_timeout, connect=limits.connect_timeout),
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        )
+        self._timeout = httpx.Timeout(limits.read_timeout, connect=limits.connect_timeout)
+        self._transport = _Transport(network, pace)
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.close()
+        self._transport.close()
 
     @contextmanager
     def get(self, url: str, extra: tuple[tuple[str, str], ...]) -> Iterator[Incoming]:
@@ -80,10 +75,13 @@ class Client:
     def _send(self, url: str, extra: tuple[tuple[str, str], ...]) -> httpx.Response:
         self._pace.begin_head()
         try:
-            request = self._client.build_request(
-                "GET", url, headers=_fields(extra), extensions={"target": _target(url)}
+            request = httpx.Request(
+                "GET",
+                url,
+                headers=_fields(extra),
+                extensions={"target": _target(url), "timeout": self._timeout.as_dict()},
             )
-            response = self._client.send(request, stream=True)
+            response = self._transport.handle_request(request)
         except _FOREIGN as exc:
             _translate(exc)
         self._pace.end_head()

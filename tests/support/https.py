@@ -77,6 +77,10 @@ class Exchange:
                 return
             self.send(data[index : index + 1])
 
+    def close(self) -> None:
+        """Close the connection."""
+        self.sock.close()
+
     def reset(self) -> None:
         """Break the connection with a RST."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

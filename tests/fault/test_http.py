@@ -1,0 +1,178 @@
+"""What servers and networks do wrong, each once from the first byte and once in a resumed file.
+
+Every case asserts the outcome, whether another attempt is worth it, that the file is identical or
+no file, that the next attempt at a healthy server ends in the identical file, that no attempt
+outlasts its bounds, and that neither log nor outcome nor sidecar holds a piece of the link.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from backupd.download.fetch import Expired, Fetched, Network, Outcome, fetch
+from backupd.mail.link import parse_link
+from tests.fault.test_http_kinds import ACCOUNT, CANARY, CUTS, KINDS, OK, PERHAPS, SENT, Kind, kind
+from tests.support.https import Authority, Server, authority, serve
+from tests.support.https_faults import CUT, DATA
+
+LONGEST_ATTEMPT = 8.0
+TRANSIENT = {
+    "fetched": False,
+    "sign-in-needed": False,
+    "challenged": True,
+    "expired": False,
+    "expired, perhaps": True,
+    "rate-limited": True,
+    "network-failed": True,
+    "server-failed": True,
+    "disk-full": True,
+    "not-a-zip": True,
+    "too-big": False,
+    "link-refused": False,
+}
+
+
+POSITIONS = ("first", "resumed")
+_results: dict[tuple[str, str], bool] = {}
+
+
+@pytest.fixture(scope="module")
+def trust(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("foreign"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _report(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Print the table of the module once, at its end."""
+    yield
+    passed = sum(_results.values())
+    positions = len({position for _, position in _results})
+    names = {name for name, _ in _results}
+    cuts = len(names & {case.name for case in CUTS})
+    line = (
+        f"HTTP faults: ({len(names) - cuts} kinds + {cuts} cuts) × {positions} positions = "
+        f"{len(_results)} cases, {passed} passed, {len(_results) - passed} failed"
+    )
+    with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+        print(f"\n{line}")
+
+
+@dataclass
+class Bench:
+    """One case's server, part and attempts."""
+
+    server: Server
+    trust: Authority
+    part: Path
+
+    def attempt(self, case: Kind, closed: bool = False) -> Outcome:
+        """Make one attempt under the terms of the case."""
+        network = Network(self.trust.ca_file, self.server.connect_to)
+        if closed:
+            network = Network(self.trust.ca_file, dict.fromkeys(network.connect_to, _nobody()))
+        link = parse_link(case.url, SENT, SENT)
+        return fetch(
+            link, self.part, case.limits, network, lambda: case.now, threading.Event(), None
+        )
+
+    def healthy(self, case: Kind) -> Kind:
+        """Return the terms under which nothing is wrong."""
+        return kind("healthy", case.script, OK, url=case.url)
+
+
+def _nobody() -> str:
+    """Return an address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("case", [*KINDS, *CUTS], ids=lambda case: case.name)
+def test_fault_ends_as_it_should(
+    case: Kind,
+    position: str,
+    trust: Authority,
+    foreign: Authority,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    _results[case.name, position] = False
+    caplog.set_level(logging.DEBUG)
+    certificates = {
+        "": trust.context,
+        "expired": lambda: trust.context(expired=True),
+        "other": lambda: trust.context("example.org"),
+        "foreign": foreign.context,
+    }
+    outcomes: list[Outcome] = []
+    with Server(trust.context()) as server:
+        bench = Bench(server, trust, tmp_path / "delivery.part")
+        if position == "resumed":
+            server.play(serve(DATA, etag=case.etag, until=CUT))
+            outcomes.append(bench.attempt(bench.healthy(case)))
+            assert bench.part.stat().st_size == CUT
+
+        server.play(case.script)
+        server.greet, server.context = case.greet, certificates[case.certificate]()
+        started = time.monotonic()
+        outcome = bench.attempt(case, closed="closed" in case.facts)
+        assert time.monotonic() - started < LONGEST_ATTEMPT
+        outcomes.append(outcome)
+        _check(case, case.first if position == "first" else case.resumed, outcome, bench.part)
+
+        server.greet, server.context = None, trust.context()
+        server.play(serve(case.data))
+        healed = bench.attempt(bench.healthy(case))
+        outcomes.append(healed)
+        assert healed == Fetched(len(case.data), hashlib.sha256(case.data).hexdigest())
+        assert bench.part.read_bytes() == case.data
+    _check_secrecy(outcomes, bench.part, caplog, capfd)
+    _results[case.name, position] = True
+
+
+def _check(case: Kind, expected: str, outcome: Outcome, part: Path) -> None:
+    perhaps = isinstance(outcome, Expired) and not outcome.certain
+    assert (PERHAPS if perhaps else outcome.kind) == expected, outcome
+    assert outcome.transient == TRANSIENT[expected]
+    assert outcome.detail
+    if "wait" in case.facts:
+        wait = getattr(outcome, "retry_after", None)
+        assert (None if wait is None else wait.total_seconds()) == case.facts["wait"]
+    there = part.read_bytes() if part.exists() else b""
+    if isinstance(outcome, Fetched):
+        assert there == case.data
+        assert outcome == Fetched(len(case.data), hashlib.sha256(case.data).hexdigest())
+    else:
+        assert DATA.startswith(there) or case.data.startswith(there)
+
+
+def _check_secrecy(
+    outcomes: list[Outcome],
+    part: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    texts = [repr(outcome) + outcome.detail for outcome in outcomes]
+    texts += [record.getMessage() + repr(record.args) for record in caplog.records]
+    texts += [caplog.text, *capfd.readouterr()]
+    texts += [path.name for path in part.parent.iterdir()]
+    texts += [path.read_text() for path in part.parent.iterdir() if path != part]
+    for text in texts:
+        assert CANARY not in text
+        assert ACCOUNT not in text
+        assert "sig=" not in text
