@@ -1,0 +1,1 @@
+"""Measurements, made with generated exports; `./dev bench` runs them."""
