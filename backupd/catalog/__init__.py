@@ -1,0 +1,31 @@
+"""The catalog: what every stored export holds, new, changed and gone. Derived, deletable.
+
+Read `schema` for what is kept, `folding` for how an export is taken in, `catalog` for the rest.
+"""
+
+from __future__ import annotations
+
+from backupd.catalog.catalog import Catalog
+from backupd.catalog.database import CatalogBusy, CatalogDamaged
+from backupd.catalog.values import (
+    ConversationChange,
+    ConversationRow,
+    SnapshotFacts,
+    SnapshotSummary,
+    Source,
+    Synced,
+    VersionRow,
+)
+
+__all__ = [
+    "Catalog",
+    "CatalogBusy",
+    "CatalogDamaged",
+    "ConversationChange",
+    "ConversationRow",
+    "SnapshotFacts",
+    "SnapshotSummary",
+    "Source",
+    "Synced",
+    "VersionRow",
+]

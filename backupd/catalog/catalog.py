@@ -1,0 +1,247 @@
+"""The catalog of a repository: kept in step with its snapshots, asked by everything that reads.
+
+`sync` brings in the snapshots that the catalog does not know and takes out those that are no
+more. Only slices that were never seen are read and parsed. A snapshot that is newer than all
+others of its account is folded in as one step; an older one (back-fill), or one taken out, makes
+the account's history be folded again from the fingerprints, without reading the repository.
+
+Derived: nothing here is lost when the file is deleted, and a file that is damaged or of another
+schema is begun anew, which a log line says.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import struct
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from backupd.catalog import queries
+from backupd.catalog.database import CatalogDamaged, CatalogFile
+from backupd.catalog.folding import Account
+from backupd.catalog.histories import pack_members, unpack_members
+from backupd.catalog.ingest import ingest, known_slices
+from backupd.catalog.values import (
+    ConversationChange,
+    ConversationRow,
+    S,
+    SnapshotFacts,
+    SnapshotSummary,
+    Source,
+    Synced,
+    VersionRow,
+)
+from backupd.errors import RepositoryDamaged
+from backupd.export.versions import Counts, Presence
+
+log = logging.getLogger("backupd.catalog")
+Progress = Callable[[int, int], None]
+# What reading rows can end in when their bytes are not what was written.
+_NONSENSE = (KeyError, IndexError, TypeError, struct.error, msgspec.DecodeError, UnicodeError)
+EVERYWHERE = frozenset(Presence)
+
+
+class Catalog:
+    """One open catalog. Thread-safe; several processes may use one file."""
+
+    def __init__(self, file: CatalogFile) -> None:
+        self._file = file
+
+    @classmethod
+    def open(cls, path: Path | None) -> Catalog:
+        """Open the catalog at `path`, made if absent; None keeps it in memory.
+
+        Raises:
+            BackupdError: the file cannot be opened or made.
+        """
+        return cls(CatalogFile(path))
+
+    def close(self) -> None:
+        """Close the file; the object cannot be used afterwards."""
+        self._file.close()
+
+    def reset(self) -> None:
+        """Throw everything away; the next `sync` makes it again."""
+        self._file.begin_anew("asked for")
+
+    def sync(self, source: Source[S], progress: Progress | None = None) -> Synced:
+        """Bring the catalog in step with the snapshots of `source`.
+
+        `progress` is told (slices read, bytes read) now and then, within one snapshot.
+
+        Raises:
+            CatalogBusy: another process writes for too long; what is done so far is kept.
+            RepositoryDamaged: the source does not give a slice that a snapshot names.
+            StorageFull, BackupdError: the file cannot be written.
+        """
+        try:
+            return self._sync(source, progress)
+        except CatalogDamaged:
+            pass
+        except _NONSENSE as error:
+            self._file.begin_anew(f"it holds nonsense ({type(error).__name__})")
+        return self._sync(source, progress)
+
+    def counts(self, snapshot: str) -> Counts | None:
+        """Return the counts of a snapshot, None if the catalog does not know it (yet)."""
+        found = self.summary(snapshot)
+        return found.counts if found is not None else None
+
+    def summary(self, snapshot: str) -> SnapshotSummary | None:
+        """Return what a snapshot was to those before it, None if it is not known (yet)."""
+        with self._file.reading() as connection:
+            return queries.summary(connection, snapshot)
+
+    def changes(self, snapshot: str) -> tuple[ConversationChange, ...]:
+        """Return what a snapshot changed, conversation by conversation, ordered by id."""
+        with self._file.reading() as connection:
+            return queries.changes(connection, snapshot)
+
+    def gone(self, snapshot: str) -> tuple[ConversationChange, ...]:
+        """Return the conversations that a snapshot was the first to show as gone."""
+        return tuple(item for item in self.changes(snapshot) if item.change == "gone")
+
+    def conversations(
+        self, account: str | None = None, presence: frozenset[Presence] = EVERYWHERE
+    ) -> tuple[ConversationRow, ...]:
+        """Return conversations, the one updated last first; `account` None means all accounts."""
+        with self._file.reading() as connection:
+            return queries.conversations(connection, account, presence)
+
+    def versions(self, account: str, conversation: str) -> tuple[VersionRow, ...]:
+        """Return the versions of one conversation, the oldest first; empty if it is unknown."""
+        with self._file.reading() as connection:
+            return queries.versions(connection, account, conversation)
+
+    def _sync(self, source: Source[S], progress: Progress | None) -> Synced:
+        wanted = {snapshot.id: snapshot for snapshot in source.snapshots()}
+        with self._file.reading() as connection:
+            known = {row[0] for row in connection.execute("SELECT id FROM snapshots")}
+        self._forget(known - wanted.keys())
+        done = Synced()
+        for snapshot in sorted((wanted[name] for name in wanted.keys() - known), key=_order):
+            count, size = self._take(source, snapshot, progress)
+            done = Synced(done.snapshots + 1, done.slices + count, done.size + size)
+        self._refold()
+        return done
+
+    def _take(self, source: Source[S], snapshot: S, progress: Progress | None) -> tuple[int, int]:
+        """Bring in one snapshot: first its slices, then, in one transaction, what it means."""
+        ids = list(dict.fromkeys(source.conversation_ids(snapshot)))
+        keys = known_slices(self._file, ids)
+        missing = [name for name in ids if name not in keys]
+        count, size = ingest(self._file, source.read_many(missing), progress or _silent)
+        keys |= known_slices(self._file, missing)
+        if len(keys) < len(ids):
+            raise RepositoryDamaged(
+                f"read conversations of snapshot {snapshot.id}:"
+                f" {len(ids) - len(keys)} of {len(ids)} cannot be found",
+                "run `backupd check --read-data`",
+            )
+        with self._file.writing() as connection:
+            _insert(connection, snapshot, [keys[name] for name in ids])
+        return count, size
+
+    def _forget(self, names: set[str]) -> None:
+        """Take out snapshots, and fold again what is left of their accounts."""
+        if not names:
+            return
+        with self._file.writing() as connection:
+            accounts: set[str] = set()
+            for name in names:
+                accounts.update(
+                    row[0]
+                    for row in connection.execute(
+                        "DELETE FROM snapshots WHERE id = ? RETURNING account", (name,)
+                    ).fetchall()
+                )
+            for account in sorted(accounts):
+                _fold_again(connection, account)
+
+    def _refold(self) -> None:
+        """Fold again every account that has a snapshot without counts."""
+        pending = "SELECT DISTINCT account FROM snapshots WHERE total IS NULL"
+        with self._file.reading() as connection:
+            accounts = connection.execute(pending).fetchall()
+        if not accounts:
+            return
+        with self._file.writing() as connection:
+            for (account,) in connection.execute(pending).fetchall():
+                log.info("catalog: history of an account folded again")
+                _fold_again(connection, account)
+
+
+def _fold_again(connection: sqlite3.Connection, name: str) -> None:
+    mine = "(SELECT key FROM histories WHERE account = ?)"
+    connection.execute(f"DELETE FROM versions WHERE history IN {mine}", (name,))
+    connection.execute(f"DELETE FROM events WHERE history IN {mine}", (name,))
+    connection.execute("DELETE FROM histories WHERE account = ?", (name,))
+    account = Account(connection, name, None)
+    keys = connection.execute(
+        "SELECT key FROM snapshots WHERE account = ? ORDER BY at, received, id", (name,)
+    ).fetchall()
+    for (key,) in keys:
+        _fold(connection, account, key)
+
+
+def _insert(connection: sqlite3.Connection, snapshot: SnapshotFacts, members: list[int]) -> None:
+    """Write a snapshot's row and, if it is the newest of its account, fold it in."""
+    name = account_of(snapshot)
+    newest = connection.execute(
+        "SELECT key, at, received, id, total FROM snapshots WHERE account = ?"
+        " ORDER BY at DESC, received DESC, id DESC LIMIT 1",
+        (name,),
+    ).fetchone()
+    unreadable = queries.count_unreadable(connection, members)
+    complete = None if snapshot.complete is None else int(snapshot.complete)
+    order = _order(snapshot)
+    row = connection.execute(
+        "INSERT OR IGNORE INTO snapshots (account, at, received, id, complete, members, unreadable)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING key",
+        (name, *order, complete, pack_members(members), unreadable),
+    ).fetchone()
+    if row is None:
+        return  # another process was quicker
+    if unreadable:
+        log.warning(
+            "catalog: snapshot %s: %d slices are no readable conversations", order[2], unreadable
+        )
+    if newest is None or (newest[1:4] < order and newest[4] is not None):
+        _fold(connection, Account(connection, name, newest[0] if newest else None), row[0])
+
+
+def _fold(connection: sqlite3.Connection, account: Account, key: int) -> None:
+    members, complete = connection.execute(
+        "SELECT members, complete FROM snapshots WHERE key = ?", (key,)
+    ).fetchone()
+    taken = account.take(key, unpack_members(members), None if complete is None else bool(complete))
+    counts = taken.counts
+    connection.execute(
+        "UPDATE snapshots SET total = ?, new = ?, changed = ?, metadata_changed = ?,"
+        " unchanged = ?, gone = ?, mass_drop = ?, missing = ? WHERE key = ?",
+        (counts.total, counts.new, counts.changed, counts.metadata_changed,
+         counts.unchanged, counts.gone, taken.mass_drop, taken.missing, key),
+    )  # fmt: skip
+
+
+def account_of(snapshot: SnapshotFacts) -> str:
+    """Return the name under which a snapshot's history is kept; "" where nobody can tell."""
+    return snapshot.account or snapshot.account_prefix or ""
+
+
+def _order(snapshot: SnapshotFacts) -> tuple[str, str, str]:
+    """Return what orders the snapshots of an account: by export, then arrival, then id."""
+    exported = snapshot.exported_at or snapshot.received_at
+    return _text(exported), _text(snapshot.received_at), snapshot.id
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _silent(_slices: int, _size: int) -> None:
+    pass

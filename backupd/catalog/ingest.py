@@ -1,0 +1,130 @@
+"""Slices into the catalog: parsed once, remembered as fingerprints.
+
+A slice is content-addressed, so one that is there is never read again, and a batch that two
+processes write at once is written once. Each batch is a transaction of its own: an interrupted
+rebuild goes on where it stopped, and nobody waits for a lock longer than a batch takes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TypeVar
+
+from backupd.catalog.database import CatalogFile
+from backupd.export.conversations import ConversationUnreadable, parse
+from backupd.export.versions import Fingerprint, fingerprint
+
+BATCH = 400
+_LOOKUP = 500
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """A slice as it will be remembered; `state` is None if it is no conversation."""
+
+    id: bytes
+    size: int
+    conversation: str
+    state: Fingerprint | None
+    created: float | None
+    updated: float | None
+
+
+def known_slices(file: CatalogFile, ids: Iterable[bytes]) -> dict[bytes, int]:
+    """Return the keys of those slices that the catalog has."""
+    found: dict[bytes, int] = {}
+    for part in chunks(ids, _LOOKUP):
+        marks = ",".join("?" * len(part))
+        with file.reading() as connection:
+            found.update(
+                connection.execute(f"SELECT id, key FROM slices WHERE id IN ({marks})", part)
+            )
+    return found
+
+
+def ingest(
+    file: CatalogFile,
+    slices: Iterable[tuple[bytes, bytes]],
+    progress: Callable[[int, int], None],
+) -> tuple[int, int]:
+    """Parse slices and remember them; return how many there were, and their bytes.
+
+    `progress` is told both after each batch. Memory: one slice, and the fingerprints of a batch.
+    """
+    count = size = 0
+    for batch in chunks((_parsed(identity, data) for identity, data in slices), BATCH):
+        with file.writing() as connection:
+            for parsed in batch:
+                _remember(connection, parsed)
+        count += len(batch)
+        size += sum(parsed.size for parsed in batch)
+        progress(count, size)
+    return count, size
+
+
+def chunks(items: Iterable[_T], length: int) -> Iterator[list[_T]]:
+    """Yield `items` in lists of at most `length`."""
+    iterator = iter(items)
+    while part := list(islice(iterator, length)):
+        yield part
+
+
+def _parsed(identity: bytes, data: bytes) -> _Parsed:
+    try:
+        conversation = parse(data)
+    except ConversationUnreadable:
+        return _Parsed(identity, len(data), "", None, None, None)
+    return _Parsed(
+        identity,
+        len(data),
+        conversation.id,
+        fingerprint(conversation),
+        _seconds(conversation.created),
+        _seconds(conversation.updated),
+    )
+
+
+def _remember(connection: sqlite3.Connection, parsed: _Parsed) -> None:
+    state = parsed.state
+    if state is None:
+        connection.execute("INSERT OR IGNORE INTO slices (id) VALUES (?)", (parsed.id,))
+        return
+    conversation = _conversation(connection, parsed.conversation)
+    stamp = (conversation, state.digest)
+    found = connection.execute(
+        "SELECT key FROM prints WHERE conversation = ? AND digest = ?", stamp
+    ).fetchone()
+    found = (
+        found
+        or connection.execute(
+            "INSERT INTO prints (conversation, digest, content, marks, kept) VALUES (?, ?, ?, ?, ?)"
+            " RETURNING key",
+            (*stamp, state.content, state.marks, state.kept),
+        ).fetchone()
+    )
+    connection.execute(
+        "INSERT OR IGNORE INTO slices (id, conversation, print, metadata, created, updated)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (parsed.id, conversation, found[0], state.metadata, parsed.created, parsed.updated),
+    )
+
+
+def _conversation(connection: sqlite3.Connection, identity: str) -> int:
+    found = connection.execute("SELECT key FROM conversations WHERE id = ?", (identity,)).fetchone()
+    found = (
+        found
+        or connection.execute(
+            "INSERT INTO conversations (id) VALUES (?) RETURNING key", (identity,)
+        ).fetchone()
+    )
+    key: int = found[0]
+    return key
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment is not None else None
