@@ -31,7 +31,12 @@ from backupd.export.archive_members import (
     read_raw,
     verify,
 )
-from backupd.export.archive_names import check_type, check_unique, member_name
+from backupd.export.archive_names import (
+    check_local_name,
+    check_type,
+    check_unique,
+    member_name,
+)
 from backupd.export.archive_records import EndRecord, Header
 from backupd.export.archive_rules import DEFAULT, ArchiveLimits, ArchiveRefused, Rule
 
@@ -182,6 +187,7 @@ def _compare_local(file: BinaryIO, entry: _Entry, directory: int) -> int:
         raise ArchiveRefused(Rule.LOCAL_DIFFERS, f"{where} has two different headers")
     if (local.flags ^ entry.flags) & records.FLAG_UTF8 and not entry.raw_name.isascii():
         raise ArchiveRefused(Rule.NAME_AMBIGUOUS, f"{where} has a name in two encodings")
+    check_local_name(local, entry.name, where)
     _compare_sizes(local, entry, where)
     return entry.offset + records.LOCAL_SIZE + len(variable)
 

@@ -44,6 +44,13 @@ def member_name(header: Header, limits: ArchiveLimits, where: str) -> str:
     return told
 
 
+def check_local_name(local: Header, name: str, where: str) -> None:
+    """Refuse a local header whose Unicode path field tells another name than the directory."""
+    told = _unicode_path(local, where)
+    if told is not None and told != name:
+        raise ArchiveRefused(Rule.NAME_AMBIGUOUS, f"{where} has two different names")
+
+
 def check_type(header: Header, name: str, where: str) -> None:
     """Refuse links, devices and directories that hold data.
 

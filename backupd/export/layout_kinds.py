@@ -57,10 +57,10 @@ def kind_of(name: str) -> MemberKind:
         return MemberKind.CONVERSATIONS
     if base == "chat.html":
         return MemberKind.CHAT_HTML
-    if base.lower().endswith(".zip"):
-        return MemberKind.ARCHIVE
     if _ASSET_NAME.fullmatch(base) or is_asset_directory(path.parts[:-1]):
         return MemberKind.ASSET
+    if base.lower().endswith(".zip"):
+        return MemberKind.ARCHIVE
     return MemberKind.SIDECAR if base.endswith(".json") else MemberKind.OTHER
 
 
