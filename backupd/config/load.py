@@ -97,12 +97,12 @@ def _read(path: Path) -> str:
         ) from error
     if len(raw) > _LONGEST_FILE:
         raise ConfigError(f'read configuration "{path}": larger than 256 KiB')
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        problem = f"{path}:{line}: not UTF-8 text"
-        raise ConfigError(f'read configuration "{path}": 1 problem', (problem,)) from None
+    text = raw.decode("utf-8-sig", "surrogateescape")
+    bad = re.search("[\ud800-\udfff]", text)
+    if bad is not None:  # not by the decoder's error: it would carry the file's content along
+        problem = f"{path}:{text.count(chr(10), 0, bad.start()) + 1}: not UTF-8 text"
+        raise ConfigError(f'read configuration "{path}": 1 problem', (problem,))
+    return text
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -39,6 +40,7 @@ Endpoint = Annotated[str, BeforeValidator(parse_endpoint)]
 AbsolutePath = Annotated[Path, BeforeValidator(parse_path)]
 OptionalPath = Annotated[Path | None, BeforeValidator(parse_optional_path)]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
+Argument = Annotated[str, Field(max_length=4096)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Session = Literal["none", "bearer", "cookies", "browser"]
 
@@ -47,6 +49,12 @@ _MINUTE = timedelta(minutes=1)
 
 def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
+
+
+def _begins_with_a_program(command: tuple[str, ...]) -> tuple[str, ...]:
+    if not command or not command[0]:
+        raise ValueError("must begin with a program")
+    return command
 
 
 class Table(BaseModel):
@@ -151,7 +159,7 @@ class ScheduleSettings(Table):
 class CredentialSettings(Table):
     """A program that prints one credential; run without a shell."""
 
-    command: Annotated[tuple[Text, ...], Field(min_length=1)]
+    command: Annotated[tuple[Argument, ...], AfterValidator(_begins_with_a_program)]
 
 
 class Settings(Table):
