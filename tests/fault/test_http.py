@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -51,8 +52,15 @@ def trust(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def foreign(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return authority(tmp_path_factory.mktemp("foreign"))
+def certificates(
+    trust: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, ssl.SSLContext]:
+    return {
+        "": trust.context(),
+        "expired": trust.context(expired=True),
+        "other": trust.context("example.org"),
+        "foreign": authority(tmp_path_factory.mktemp("foreign")).context(),
+    }
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,21 +114,15 @@ def test_fault_ends_as_it_should(
     case: Kind,
     position: str,
     trust: Authority,
-    foreign: Authority,
+    certificates: dict[str, ssl.SSLContext],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     _results[case.name, position] = False
     caplog.set_level(logging.DEBUG)
-    certificates = {
-        "": trust.context,
-        "expired": lambda: trust.context(expired=True),
-        "other": lambda: trust.context("example.org"),
-        "foreign": foreign.context,
-    }
     outcomes: list[Outcome] = []
-    with Server(trust.context()) as server:
+    with Server(certificates[""]) as server:
         bench = Bench(server, trust, tmp_path / "delivery.part")
         if position == "resumed":
             server.play(serve(DATA, etag=case.etag, until=CUT))
@@ -128,14 +130,14 @@ def test_fault_ends_as_it_should(
             assert bench.part.stat().st_size == CUT
 
         server.play(case.script)
-        server.greet, server.context = case.greet, certificates[case.certificate]()
+        server.greet, server.context = case.greet, certificates[case.certificate]
         started = time.monotonic()
         outcome = bench.attempt(case, closed="closed" in case.facts)
         assert time.monotonic() - started < LONGEST_ATTEMPT
         outcomes.append(outcome)
         _check(case, case.first if position == "first" else case.resumed, outcome, bench.part)
 
-        server.greet, server.context = None, trust.context()
+        server.greet, server.context = None, certificates[""]
         server.play(serve(case.data))
         healed = bench.attempt(bench.healthy(case))
         outcomes.append(healed)
