@@ -125,10 +125,12 @@ class Adding:
 
     def _store(self, source: Source, unproven: Snapshot | None) -> Snapshot:
         for care in _Care:
-            snapshot = self._attempt(source, care)
+            snapshot, streams = self._attempt(source, care)
             if unproven is not None and unproven.id != snapshot.id:
                 self._files.remove(self._paths.snapshots / unproven.id)
             if self._prove(snapshot):
+                name = bytes.fromhex(snapshot.id)
+                self._index.remember((stream, name, n) for n, stream in enumerate(streams))
                 return self._snapshots.get(snapshot.id) or snapshot
             unproven = snapshot
         raise RepositoryDamaged(
@@ -136,13 +138,14 @@ class Adding:
             "keep the file, check the disk and run check --read-data",
         )
 
-    def _attempt(self, source: Source, care: _Care) -> Snapshot:
+    def _attempt(self, source: Source, care: _Care) -> tuple[Snapshot, list[bytes]]:
+        """Store the source; return the snapshot and the names of its members' streams."""
         with self._staging() as staging:
             writer = ObjectWriter(self._files, staging, self._index)
             try:
-                memo = Memo(self._index, self._snapshots.recipe_or_none)
-                careful = care is not _Care.QUICK
-                ingest = Ingest(writer, memo, self._files, staging, careful=careful)
+                quick = care is _Care.QUICK
+                memo = Memo(self._index, self._snapshots.recipe_or_none) if quick else None
+                ingest = Ingest(writer, memo, self._files, staging)
                 events = self._events(ingest, source, care)
                 recipe = self._write_recipe(writer, events, source)
                 packs = writer.finish()
@@ -153,9 +156,7 @@ class Adding:
             name = self._commit(manifest)
             for pack in packs:
                 self._index.insert(pack.digest, pack.size, pack.directory)
-        streams = enumerate(ingest.streams)
-        self._index.remember((stream, bytes.fromhex(name), n) for n, stream in streams)
-        return self._snapshots.load(name)
+        return self._snapshots.load(name), ingest.streams
 
     def _events(self, ingest: Ingest, source: Source, care: _Care) -> list[Event]:
         if care is _Care.WHOLE:

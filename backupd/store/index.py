@@ -136,9 +136,9 @@ class Index:
         return (rows[0][0], rows[0][1]) if rows else None
 
     def remember(self, streams: Iterable[tuple[bytes, bytes, int]]) -> None:
-        """Remember (stream, snapshot, ordinal) for later exports; a known stream stays as it is."""
+        """Remember (stream, snapshot, ordinal) for later exports; the newest snapshot counts."""
         with self._transaction() as connection:
-            connection.executemany("INSERT OR IGNORE INTO memo VALUES (?, ?, ?)", streams)
+            connection.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?, ?)", streams)
 
     def usage(self) -> list[Usage]:
         """Return what each kind holds."""

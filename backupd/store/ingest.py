@@ -44,20 +44,20 @@ Step = Callable[[int], None]
 
 
 class Ingest:
-    """Stores the pieces of one export. With `careful`, every encoder is proved in full first.
+    """Stores the pieces of one export. Without a `memo` nothing is taken over from earlier exports
+    and every encoder is proved in full first.
 
     `streams` names the stream of each outer member, in their order.
     """
 
     def __init__(
-        self, writer: ObjectWriter, memo: Memo, files: FileSystem, staging: Path, *, careful: bool
+        self, writer: ObjectWriter, memo: Memo | None, files: FileSystem, staging: Path
     ) -> None:
         self.streams: list[bytes] = []
         self._writer = writer
         self._memo = memo
         self._files = files
         self._staging = staging
-        self._careful = careful
         self._siblings: dict[str, bytes] = {}
         self._encoder: Encoder | None = None
         self._inline = _SKELETON_INLINE
@@ -79,7 +79,7 @@ class Ingest:
             known = None
             if not inner:
                 self.streams[number] = stream_name(file, member)
-                known = self._memo.find(self.streams[number])
+                known = self._memo.find(self.streams[number]) if self._memo else None
             made[number] = known or self._member(file, member, inner=inner)
             step(member.compressed_size)
         events: list[Event] = []
@@ -112,7 +112,7 @@ class Ingest:
     def _find_encoder(self, file: BinaryIO, member: Member) -> Encoder | None:
         if member.method != DEFLATED:
             return None
-        if self._careful:
+        if self._memo is None:
             encoder = deflate.find_encoder(file, member, self._encoder)
         else:
             encoder = deflate.identify(read_raw(file, member), self._encoder)
