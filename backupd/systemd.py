@@ -29,6 +29,10 @@ class ServiceManager:
     address: str = ""
     watchdog: float | None = None
 
+    def pulse(self, longest: float) -> float:
+        """Return how often to call `alive`, in seconds: three times for each watchdog interval."""
+        return longest if self.watchdog is None else min(longest, self.watchdog / 3)
+
     def ready(self, status: str = "") -> None:
         """Say that start-up, or a reload, is finished."""
         self._send("READY=1", *_status(status))

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,22 @@ class Machine:
             raise AssertionError(f"{words}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
+    @contextlib.contextmanager
+    def talk(self, *words: str | Path) -> Iterator[Callable[[str], str]]:
+        """Run a command inside for a block that answers each line with one line."""
+        with subprocess.Popen(
+            self.command(*words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+
+            def ask(line: str) -> str:
+                print(line, file=process.stdin, flush=True)
+                return process.stdout.readline()
+
+            yield ask
+            process.stdin.close()
+
     def write(self, inside: str | Path, text: str, mode: int = 0o644) -> None:
         """Write a file inside, with its directories."""
         target = self.path(inside)
@@ -70,6 +86,14 @@ class Machine:
         """Return what the unit and the manager wrote about it so far."""
         self.run("journalctl", "--sync")
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}")
+
+    def wait_for(self, unit: str, text: str, seconds: float = 10) -> None:
+        """Wait until a text is in the journal of a unit."""
+        end = time.monotonic() + seconds
+        while text not in (seen := self.journal(unit)):
+            if time.monotonic() > end:
+                raise AssertionError(f"{unit} did not say {text!r}:\n{seen}")
+            time.sleep(0.05)
 
     def wait(self, unit: str, name: str, value: str, seconds: float = 20) -> None:
         """Wait until a property of a unit has a value."""
@@ -146,6 +170,7 @@ def _binds() -> Iterator[tuple[Path, Path]]:
     A service with ProtectHome= does not see a Python that lives below a home directory.
     """
     yield Path(sysconfig.get_path("purelib")), HOME / "packages"
+    yield CHECKOUT, HOME / "source"
     if _is_own_python():
         yield Path(sys.base_prefix), HOME / "python"
 

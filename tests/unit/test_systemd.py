@@ -109,3 +109,10 @@ def test_a_full_socket_does_not_stop_the_daemon(listener: tuple[str, socket.sock
 )
 def test_watchdog_interval(environ: dict[str, str], seconds: float | None) -> None:
     assert service_manager(environ).watchdog == seconds
+
+
+@pytest.mark.parametrize(("watchdog", "seconds"), [(None, 30.0), (180.0, 30.0), (6.0, 2.0)])
+def test_signs_of_life_come_well_within_the_interval(
+    watchdog: float | None, seconds: float
+) -> None:
+    assert ServiceManager("", watchdog).pulse(30.0) == seconds
