@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -68,15 +69,15 @@ def browser(downloads: DownloadServer, trust: ssl.SSLContext) -> Browser:
     return Browser(downloads, trust)
 
 
-def _login(server: DemoImap, trust: ssl.SSLContext) -> imapclient.IMAPClient:
+@contextmanager
+def _login(server: DemoImap, trust: ssl.SSLContext) -> Iterator[imapclient.IMAPClient]:
     client = imapclient.IMAPClient("localhost", port=server.port, ssl_context=trust, timeout=5)
-    client.login(server.username, server.password)
-    return client
-
-
-def _hang_up(client: imapclient.IMAPClient) -> None:
-    client._imap.sock.close()
-    client._imap.file.close()
+    try:
+        client.login(server.username, server.password)
+        yield client
+    finally:
+        client._imap.sock.close()
+        client._imap.file.close()
 
 
 @pytest.mark.parametrize("make_url", [azure_url, estuary_url])
@@ -187,59 +188,52 @@ def test_connect_to_names_both_hosts(downloads: DownloadServer) -> None:
 
 
 def test_mail_reaches_a_waiting_client(imap: DemoImap, trust: ssl.SSLContext) -> None:
-    client = _login(imap, trust)
-    client.select_folder("INBOX", readonly=True)
-    client.idle()
     raw = ready(Envelope(NOW), estuary_url(NAME, NOW))
     received = datetime.now(UTC) - timedelta(hours=3)
-    uid = imap.deliver(raw, received)
-
-    assert client.idle_check(timeout=5) == [(1, b"EXISTS")]
-    client.idle_done()
     since = (datetime.now(UTC) - timedelta(days=2)).date()
-    assert client.search(["SINCE", since, "FROM", "openai.com"]) == [uid]
-    fetched = client.fetch([uid], ["BODY.PEEK[]"])[uid]
-    assert fetched[b"BODY[]"] == raw
-    client.normalise_times = False
-    internal = client.fetch([uid], ["INTERNALDATE"])[uid][b"INTERNALDATE"]
-    assert abs(internal - received) < timedelta(seconds=2)
-    client.logout()
+    with _login(imap, trust) as client:
+        client.normalise_times = False
+        client.select_folder("INBOX", readonly=True)
+        client.idle()
+        uid = imap.deliver(raw, received)
+
+        assert (1, b"EXISTS") in client.idle_check(timeout=5)
+        client.idle_done()
+        assert client.search(["SINCE", since, "FROM", "openai.com"]) == [uid]
+        fetched = client.fetch([uid], ["BODY.PEEK[]", "INTERNALDATE"])[uid]
+        assert fetched[b"BODY[]"] == raw
+        assert abs(fetched[b"INTERNALDATE"] - received) < timedelta(seconds=2)
 
 
 def test_dropped_connections_are_noticed_and_mail_stays(
     imap: DemoImap, trust: ssl.SSLContext
 ) -> None:
-    client = _login(imap, trust)
-    imap.deliver(ready(Envelope(NOW), estuary_url(NAME, NOW)), NOW)
+    with _login(imap, trust) as client:
+        imap.deliver(ready(Envelope(NOW), estuary_url(NAME, NOW)), NOW)
 
-    assert imap.drop_connections() == 1
-    with pytest.raises((imapclient.IMAPClient.AbortError, OSError)):
-        client.noop()
-    _hang_up(client)
-    again = _login(imap, trust)
-    assert again.select_folder("INBOX")[b"EXISTS"] == 1
-    again.logout()
+        assert imap.drop_connections() == 1
+        with pytest.raises((imapclient.IMAPClient.AbortError, OSError)):
+            client.noop()
+    with _login(imap, trust) as client:
+        assert client.select_folder("INBOX")[b"EXISTS"] == 1
 
 
 def test_other_folders_and_wrong_passwords(imap: DemoImap, trust: ssl.SSLContext) -> None:
     imap.create_folder("Archive")
     imap.deliver(b"Subject: x\r\n\r\nhi\r\n", NOW, "Archive")
-    client = _login(imap, trust)
-
-    assert client.select_folder("Archive")[b"EXISTS"] == 1
-    client.logout()
-    stranger = imapclient.IMAPClient("localhost", port=imap.port, ssl_context=trust, timeout=5)
-    with pytest.raises(imapclient.IMAPClient.Error):
-        stranger.login(imap.username, "wrong")
-    stranger.logout()
+    with _login(imap, trust) as client:
+        assert client.select_folder("Archive")[b"EXISTS"] == 1
+    imap.password = "wrong"
+    with pytest.raises(imapclient.IMAPClient.Error), _login(imap, trust):
+        pass
 
 
 def test_server_stops_with_clients_connected(authority: Authority, trust: ssl.SSLContext) -> None:
-    with DemoImap(authority.server_context("localhost"), "me@example.org", "secret") as server:
-        client = _login(server, trust)
+    server = DemoImap(authority.server_context("localhost"), "me@example.org", "secret").start()
+    with _login(server, trust) as client:
         client.select_folder("INBOX")
         client.idle()
         assert server.connections == 1
-    _hang_up(client)
+        server.stop()
 
     assert server.connections == 0
