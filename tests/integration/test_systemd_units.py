@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.support.systemd_boot import CHECKOUT, HOME, PYTHON, Machine, booted
 
 UNITS = CHECKOUT / "systemd"
 UNIT = "backupd.service"
+MANAGERS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 STATE = "/var/lib/backupd"
 PROBE = HOME / "probe.py"
 # Fast enough for a test; everything else is the shipped unit.
@@ -174,3 +176,43 @@ def test_other_fault_is_restarted_for_ever(service: Machine) -> None:
     service.wait(UNIT, "NRestarts", "7")  # systemd's own default gives up after five
     service.run("rm", f"{STATE}/exit")
     service.wait(UNIT, "ActiveState", "active")
+
+
+USER = "tester"
+USER_DROP_IN = DROP_IN + "Environment=STATE_DIRECTORY=%h/state\n"
+
+
+@pytest.fixture(scope="module")
+def session(machine: Machine) -> Callable[..., str]:
+    """Runs a command as a user whose own service manager has the user unit and the stand-in."""
+    machine.run("useradd", "--create-home", USER)
+    runtime = f"/run/user/{machine.run('id', '-u', USER).strip()}"
+    directories = (runtime, f"/home/{USER}/state")
+    machine.run("install", "-d", "-m", "700", "-o", USER, "-g", USER, *directories)
+    machine.write("/etc/systemd/user/backupd.service.d/probe.conf", USER_DROP_IN)
+    manager = next(path for path in MANAGERS if machine.path(path).exists())
+    settings = ("--property=Type=notify", "--property=Delegate=yes", f"--uid={USER}")
+    where = (f"--setenv=XDG_RUNTIME_DIR={runtime}", f"--setenv=HOME=/home/{USER}")
+    machine.run("systemd-run", "--unit=session", *settings, *where, manager, "--user")
+
+    def run(*words: str) -> str:
+        drop = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups")
+        return machine.run(*drop, "env", f"XDG_RUNTIME_DIR={runtime}", *words)
+
+    return run
+
+
+def test_user_unit_starts_confined_and_comes_back(session: Callable[..., str]) -> None:
+    show = ("systemctl", "--user", "show", "--value", UNIT, "--property")
+    session("systemctl", "--user", "start", UNIT)
+    assert session(*show, "StatusText").strip() == "probe is up"
+    seen = json.loads(session("cat", f"/home/{USER}/state/report"))
+    assert seen["status"] == {"CapEff": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"}
+    assert not seen["keylog"]
+
+    session("systemctl", "--user", "kill", "--signal=KILL", UNIT)
+
+    end = time.monotonic() + 10
+    while (restarts := session(*show, "NRestarts").strip()) != "1" and time.monotonic() < end:
+        time.sleep(0.05)
+    assert restarts == "1"
