@@ -112,7 +112,7 @@ def run(arguments: list[str] | None = None) -> int:
     except BackupdError as error:
         _show(error)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - a person gets a sentence, not a stack
+    except Exception as error:
         log.debug("internal error", exc_info=error)
         _show(_internal(error))
         return ExitCode.FAILED

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from backupd.cli.context import Context, now
 from backupd.cli.output import fail, progress_bar, size
 from backupd.errors import ExitCode
+
+if TYPE_CHECKING:
+    from backupd.wiring import Keep
 
 _EXPORT_NAME = re.compile(r"([0-9a-f]{8})[0-9a-f]{56}(-\d{4}(?:-\d\d){5})")
 
@@ -22,14 +26,13 @@ _EXPORT_NAME = re.compile(r"([0-9a-f]{8})[0-9a-f]{56}(-\d{4}(?:-\d\d){5})")
 def command(context: Context, files: tuple[Path, ...]) -> int:
     """Store ZIPs, oldest export first; a ZIP that is stored already is a no-op."""
     from backupd.intake.handin import in_date_order
-    from backupd.wiring import Keep, open_keep
-
-    def one(keep: Keep, file: Path) -> ExitCode:
-        return _store(context, keep, file)
+    from backupd.wiring import open_keep
 
     settings = context.settings() if context.needs_settings() else None
     with open_keep(settings, context.path(), now) as keep:
-        return max((one(keep, file) for file in in_date_order(files)), default=ExitCode.OK)
+        return max(
+            (_store(context, keep, file) for file in in_date_order(files)), default=ExitCode.OK
+        )
 
 
 def _short(name: str) -> str:
@@ -38,7 +41,7 @@ def _short(name: str) -> str:
     return f"{found[1]}…{found[2]}….zip" if found else name
 
 
-def _store(context: Context, keep: object, file: Path) -> ExitCode:
+def _store(context: Context, keep: Keep, file: Path) -> ExitCode:
     from backupd.intake.storing import Quarantined
     from backupd.store.repository import Origin
 
@@ -46,10 +49,11 @@ def _store(context: Context, keep: object, file: Path) -> ExitCode:
         file_name=file.name, received_at=now(), source="import", delivery=None, mailbox=None
     )
     with progress_bar(context.quiet) as progress:
-        result = keep(file, origin, progress)  # type: ignore[operator]
+        result = keep(file, origin, progress=progress)
     if isinstance(result, Quarantined):
         fail(
-            f"{_short(file.name)}: kept in quarantine, it breaks the rule {result.rule}: {result.detail}"
+            f"{_short(file.name)}: kept in quarantine,"
+            f" it breaks the rule {result.rule}: {result.detail}"
         )
         context.say(f"next: the bytes are safe in {result.path}; download the export again")
         return ExitCode.FINDINGS
@@ -60,7 +64,8 @@ def _store(context: Context, keep: object, file: Path) -> ExitCode:
         )
     else:
         context.say(
-            f"{_short(file.name)}: snapshot {snapshot.id[:12]}, {snapshot.conversations} conversations,"
+            f"{_short(file.name)}: snapshot {snapshot.id[:12]},"
+            f" {snapshot.conversations} conversations,"
             f" {size(snapshot.size)} in {size(result.added.new_bytes)},"
             f" proven byte for byte in {result.added.seconds:.1f} s"
         )

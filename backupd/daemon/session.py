@@ -20,12 +20,15 @@ from backupd.intake.care import Care
 from backupd.intake.drop import SETTLE, DropFolders
 from backupd.intake.fetching import Fetcher
 from backupd.intake.rooms import Rooms
+from backupd.ledger.deliveries import State
 from backupd.mail.watcher import Watcher
 from backupd.systemd import ServiceManager
 
 log = logging.getLogger(__name__)
 
 TICK = timedelta(seconds=30)
+EAGER = 5.0
+"""Seconds between two looks into the drop folders while a person is asked to put a file there."""
 DEAF = 170.0
 """Seconds without a sign of life after which a loop counts as hung."""
 OUTBOX_TURN = timedelta(seconds=60)
@@ -114,9 +117,12 @@ class Session:
         if self._drops.unsettled:
             return SETTLE
         now = self._rooms.clock()
-        times = [d.next_attempt_at for d in self._rooms.deliveries.pending() if d.next_attempt_at]
-        soonest = min(((at - now).total_seconds() for at in times), default=TICK.total_seconds())
-        return min(max(soonest, 0.0), TICK.total_seconds())
+        pending = self._rooms.deliveries.pending()
+        waits_for_you = any(delivery.state is State.NEEDS_YOU for delivery in pending)
+        longest = EAGER if waits_for_you and self._drops.folders() else TICK.total_seconds()
+        times = [delivery.next_attempt_at for delivery in pending if delivery.next_attempt_at]
+        soonest = min(((at - now).total_seconds() for at in times), default=longest)
+        return min(max(soonest, 0.0), longest)
 
     def _tick(self) -> None:
         if self._clock_watch.jumped():

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 
 from backupd import notice
+from backupd.errors import BackupdError
 from backupd.intake.rooms import Rooms
 from backupd.ledger.deliveries import Delivery, Opening, Place, State
 from backupd.ledger.messages import Verdict
@@ -65,7 +67,15 @@ class Arrivals:
             return
         if self._rooms.messages.known(mailbox, message.message_key):
             return
-        self._judge(place, message, received_at)
+        try:
+            self._judge(place, message, received_at)
+        except (BackupdError, sqlite3.Error):
+            raise  # the ledger cannot take the verdict: the mail is looked at again
+        except Exception as error:
+            # One mail that breaks the program must not make it deaf to all that follow.
+            log.exception("mailbox %s: a mail could not be judged", mailbox)
+            reason = f"it could not be read ({type(error).__name__})"
+            self._refuse(place, message.message_key, message.sender, reason, Verdict.UNREADABLE)
 
     def unreadable(self, mailbox: str, folder: str, uid: int, reason: str) -> None:
         """Tell of a mail that could not be read at all."""

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from backupd.errors import RepositoryLocked
+from backupd import notice
+from backupd.errors import BackupdError, RepositoryLocked, StorageFull
 from backupd.export.archive import ArchiveRefused, looks_complete
 from backupd.intake.rooms import Rooms
 from backupd.intake.storing import store
@@ -88,6 +89,14 @@ class DropFolders:
             store(self._rooms, path, origin, None, lambda _stage, _done, _total: self._alive())
         except RepositoryLocked:
             log.info("drop folder: the repository is in use, the file waits")
+            return 0
+        except StorageFull:
+            self._rooms.tell(notice.disk_low(delivery=None, missing=look.size, time_left=None))
+            return 0
+        except BackupdError as error:
+            log.error("drop folder: %s", error.message)  # noqa: TRY400 - the message says it all
+            part, kind = "drop folder", type(error).__name__
+            self._rooms.tell(notice.internal_error(part=part, kind=kind))
             return 0
         if _look(path) == look:
             path.unlink()

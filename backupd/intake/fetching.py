@@ -17,7 +17,7 @@ from pathlib import Path
 from backupd import notice
 from backupd.download import fetch as download
 from backupd.download.plan import next_attempt
-from backupd.errors import RepositoryLocked, StorageFull
+from backupd.errors import BackupdError, RepositoryLocked, StorageFull
 from backupd.intake.rooms import Rooms
 from backupd.intake.storing import Quarantined, store
 from backupd.ledger.deliveries import Delivery, State
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 SIGN_IN_RETRY = timedelta(hours=1)
 """A wall is tried again this seldom: it may have been a passing one."""
+PROGRESS = 1 << 16
+"""An attempt that brought so many bytes before it broke off is continued at once."""
+RESUME_PAUSE = timedelta(seconds=1)
 STORE_RETRY = timedelta(minutes=1)
 """A file that is safe but could not be stored yet is tried again this soon."""
 QUIET_ATTEMPTS = 3
@@ -65,9 +68,29 @@ class Fetcher:
             if self._cancel.is_set():
                 break
             self._alive()
-            self._attempt(delivery)
+            self._attempt_safely(delivery)
             done += 1
         return done
+
+    def _attempt_safely(self, delivery: Delivery) -> None:
+        """Attempt one delivery so that its failure, whatever it is, does not hold up the others."""
+        try:
+            self._attempt(delivery)
+        except BackupdError as error:
+            log.error("delivery %s: %s", delivery.id, error.message)  # noqa: TRY400
+            self._failed(delivery, type(error).__name__, error.message)
+        except Exception as error:
+            log.exception("delivery %s failed", delivery.id)
+            self._failed(delivery, type(error).__name__, "internal error")
+            self._rooms.tell(notice.internal_error(part="fetch", kind=type(error).__name__))
+
+    def _failed(self, delivery: Delivery, kind: str, detail: str) -> None:
+        now = self._rooms.clock()
+        delivery = self._rooms.deliveries.get(delivery.id)
+        if delivery.state is State.FETCHED:
+            self._rooms.deliveries.postpone(delivery.id, now + STORE_RETRY, now)
+        elif delivery.state is State.FETCHING:
+            self._retry(delivery, kind, detail, now)
 
     def _attempt(self, delivery: Delivery) -> None:
         if delivery.state is State.FETCHED:
@@ -81,6 +104,7 @@ class Fetcher:
         if link is None:
             return  # it was used or is dead: nothing is left to try
         part = delivery.part or self._rooms.repository.incoming / f"{delivery.id}.part"
+        before = _size(part)
         self._rooms.deliveries.fetching(delivery.id, part, self._rooms.clock())
         outcome = download.fetch(
             link,
@@ -91,7 +115,14 @@ class Fetcher:
             self._cancel,
             lambda _done, _total: self._alive(),
         )
-        self._settle(self._rooms.deliveries.get(delivery.id), outcome)
+        delivery = self._rooms.deliveries.get(delivery.id)
+        if isinstance(outcome, download.NetworkFailed) and _size(part) - before >= PROGRESS:
+            now = self._rooms.clock()
+            self._rooms.deliveries.retry(
+                delivery.id, now + RESUME_PAUSE, outcome.kind, outcome.detail, now
+            )
+        else:
+            self._settle(delivery, outcome)
 
     def _limits(self) -> download.Limits:
         settings = self._rooms.settings.download
@@ -272,6 +303,13 @@ def _origin(delivery: Delivery, now: datetime) -> Origin:
         delivery=delivery.id,
         mailbox=delivery.mailbox,
     )
+
+
+def _size(part: Path) -> int:
+    try:
+        return part.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _part_is_there(delivery: Delivery) -> bool:

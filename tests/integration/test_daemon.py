@@ -1,0 +1,306 @@
+"""The real daemon against real servers on loopback: mail in, snapshot out, person told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+import signal
+import sqlite3
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backupd.demo import mails
+from backupd.demo.imap import DemoImap
+from tests.support.stage import PASSWORD, Stage, demo_stage, exports, just_now, until
+
+Staged = tuple[Stage, DemoImap]
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Iterator[Staged]:
+    with demo_stage(tmp_path) as both:
+        yield both
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def big_zip(path: Path, mebibytes: int) -> Path:
+    """Write a ZIP with one asset that does not compress."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("conversations.json", "[]")
+        archive.writestr("file-a.png", random.Random(1).randbytes(mebibytes << 20))
+    return path
+
+
+def deliveries(stage: Stage) -> list[sqlite3.Row]:
+    ledger = stage.root / "state" / "ledger.sqlite"
+    if not ledger.exists():
+        return []
+    connection = sqlite3.connect(ledger)
+    connection.row_factory = sqlite3.Row
+    rows = connection.execute("SELECT * FROM deliveries ORDER BY created_at").fetchall()
+    connection.close()
+    return rows
+
+
+def states(stage: Stage) -> list[str]:
+    return [row["state"] for row in deliveries(stage)]
+
+
+def test_a_mail_becomes_a_snapshot_that_comes_back_byte_for_byte(staged: Staged) -> None:
+    stage, imap = staged
+    (export,) = exports(1)
+    source = stage.offer(export, drops=(0.5,))
+    with stage.daemon():
+        imap.deliver(stage.ready_mail(export), just_now())
+        until(lambda: "stored" in stage.events(), 30, "the export to be stored")
+
+    (snapshot,) = stage.json("snapshots")
+    stage.run("restore", "latest", "--output", str(stage.root / "back.zip"))
+
+    assert snapshot["sha256"] == sha256(source) == sha256(stage.root / "back.zip")
+    assert snapshot["conversations"]["new"] == export.truth.total
+    assert [request.start > 0 for request in stage.downloads.requests] == [False, True]
+    assert stage.events() == ["service_started", "mail_found", "stored", "service_stopped"]
+    assert stage.json("status")["state"] == "OK"
+
+
+def test_a_login_wall_is_told_at_once_and_the_drop_folder_clears_it(staged: Staged) -> None:
+    stage, imap = staged
+    (export,) = exports(1)
+    source = stage.offer(export, wall="login-redirect")
+    with stage.daemon():
+        imap.deliver(stage.ready_mail(export), just_now())
+        until(lambda: "sign_in_needed" in stage.events(), 20, "the person to be told")
+        status = stage.json("status")
+        assert status["state"] == "ACTION NEEDED"
+        assert "browser" in status["deliveries"][0]["needs"]
+
+        shutil.copyfile(source, stage.drop / "half.zip.crdownload")
+        shutil.copyfile(source, stage.drop / f"{export.file_name[:-4]} (1).zip")
+        until(lambda: "stored" in stage.events(), 60, "the dropped file to be stored")
+
+    assert states(stage) == ["stored"]
+    assert stage.json("status")["state"] == "OK"
+    assert [path.name for path in stage.drop.iterdir()] == ["half.zip.crdownload"]
+    stage.run("status", code=0)
+
+
+@pytest.mark.parametrize("kind", ["forged-from", "look-alike", "no-proof"])
+def test_an_unproven_mail_is_told_of_and_nothing_is_fetched(staged: Staged, kind: str) -> None:
+    stage, imap = staged
+    (export,) = exports(1)
+    stage.offer(export)
+    verdict = {"forged-from": "fail", "look-alike": "pass", "no-proof": "none"}[kind]
+    extra = {"header_from": "evil.example"} if kind == "look-alike" else {}
+    raw = stage.ready_mail(export, verdict=verdict, **extra)
+    with stage.daemon():
+        imap.deliver(raw, just_now())
+        until(lambda: "mail_refused" in stage.events(), 20, "the refusal")
+
+    assert stage.downloads.requests == ()
+    assert states(stage) == []
+    assert stage.json("snapshots") == []
+
+
+def test_a_started_mail_opens_a_request_that_the_export_closes(staged: Staged) -> None:
+    stage, imap = staged
+    (export,) = exports(1)
+    stage.offer(export)
+    with stage.daemon():
+        now = just_now()
+        imap.deliver(mails.started(mails.Envelope(date=now, subject=mails.STARTED)), now)
+        until(lambda: "export_started" in stage.events(), 20, "the started mail")
+        imap.deliver(stage.ready_mail(export), just_now())
+        until(lambda: "stored" in stage.events(), 30, "the export")
+
+    connection = sqlite3.connect(stage.root / "state" / "ledger.sqlite")
+    closed = connection.execute("SELECT closed_at IS NOT NULL FROM requests").fetchall()
+    connection.close()
+    assert closed == [(1,)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_daemon_that_ended_resumes_the_download_where_it_was(
+    staged: Staged, how: signal.Signals
+) -> None:
+    stage, imap = staged
+    (export,) = exports(1)
+    source = big_zip(stage.root / export.file_name, 40)
+    stage.offer(export, stall_after=30 << 20)
+    with stage.daemon() as daemon:
+        imap.deliver(stage.ready_mail(export), just_now())
+        incoming = stage.root / "repository" / "incoming"
+        until(
+            lambda: any(path.stat().st_size >= 30 << 20 for path in incoming.glob("*.part")),
+            20,
+            "the first half",
+        )
+        daemon.send_signal(how)
+        daemon.wait(10)
+    stage.offer(export)
+    with stage.daemon():
+        until(lambda: "stored" in stage.events(), 30, "the export")
+
+    assert stage.downloads.requests[-1].start > 15 << 20
+    assert stage.json("snapshots")[0]["sha256"] == sha256(source)
+    assert list(incoming.iterdir()) == []
+
+
+def test_sigterm_ends_a_stalled_download_within_five_seconds(staged: Staged) -> None:
+    stage, imap = staged
+    (export,) = exports(1, conversations=60)
+    stage.offer(export, stall_after=200_000)
+    with stage.daemon() as daemon:
+        imap.deliver(stage.ready_mail(export), just_now())
+        until(lambda: states(stage) == ["fetching"], 20, "the download to begin")
+        time.sleep(0.5)
+        began = time.monotonic()
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(10) == 0
+
+    assert time.monotonic() - began < 5
+    assert "service_stopped" in stage.events()
+
+
+def test_the_same_mail_in_another_folder_or_under_another_uid_is_fetched_once(
+    staged: Staged,
+) -> None:
+    stage, imap = staged
+    (export,) = exports(1)
+    stage.offer(export)
+    raw = stage.ready_mail(export)
+    with stage.daemon():
+        imap.deliver(raw, just_now())
+        until(lambda: "stored" in stage.events(), 30, "the export")
+        imap.deliver(raw, just_now())
+        other = stage.ready_mail(export, message_id="<another@geopod-ismtpd-1>")
+        imap.deliver(other, just_now())
+        second, third = exports(2)[1], just_now()
+        stage.offer(second)
+        imap.deliver(stage.ready_mail(second), third)
+        until(lambda: stage.events().count("stored") == 2, 30, "the second export")
+
+    names = [request.file_name for request in stage.downloads.requests]
+    assert names == [export.file_name, second.file_name]
+
+
+def test_a_refused_login_is_told_once_and_ends_with_the_right_password(staged: Staged) -> None:
+    stage, imap = staged
+    stage.set_password("wrong")
+    with stage.daemon() as daemon:
+        until(lambda: "mailbox_refused" in stage.events(), 20, "the refusal")
+        time.sleep(5)  # two polls long: whoever retried would have done so by now
+        assert stage.events().count("mailbox_refused") == 1
+        assert stage.json("status")["mailboxes"][0]["state"] == "refused"
+        stage.run("status", code=12)
+
+        stage.set_password(PASSWORD)
+        daemon.send_signal(signal.SIGHUP)
+        until(lambda: "mailbox_recovered" in stage.events(), 20, "the recovery")
+    assert imap.port
+
+
+def test_an_invalid_file_at_reload_keeps_the_old_settings(staged: Staged) -> None:
+    stage, imap = staged
+    (export,) = exports(1)
+    stage.offer(export)
+    with stage.daemon() as daemon:
+        until(lambda: "service_started" in stage.events(), 20, "the start")
+        good = stage.config.read_text()
+        stage.config.write_text(good.replace("[schedule]", "[schedul]"))
+        daemon.send_signal(signal.SIGHUP)
+        until(lambda: "reload: " in stage.log_text(), 20, "the complaint")
+        stage.config.write_text(good)
+        until(lambda: "reload_failed" in stage.events(), 20, "the notice")
+        imap.deliver(stage.ready_mail(export), just_now())
+        until(lambda: "stored" in stage.events(), 30, "the export")
+        assert daemon.poll() is None
+
+
+def test_a_second_daemon_and_a_poll_are_refused_with_exit_code_11(staged: Staged) -> None:
+    stage, _ = staged
+    with stage.daemon():
+        until(lambda: "service_started" in stage.events(), 20, "the start")
+        stage.run("run", code=11)
+        stage.run("poll", code=11)
+
+
+def test_poll_does_one_pass_and_exits(staged: Staged) -> None:
+    stage, imap = staged
+    first, second = exports(2)
+    stage.offer(first)
+    path = stage.offer(second)
+    imap.deliver(stage.ready_mail(first), just_now())
+    shutil.copyfile(path, stage.drop / "by-hand.zip")
+
+    stage.run("poll")
+
+    assert len(stage.json("snapshots")) == 2
+    assert not list(stage.drop.iterdir())
+
+
+def test_a_broken_zip_is_quarantined_and_asked_for_once_more(staged: Staged) -> None:
+    stage, imap = staged
+    (export,) = exports(1)
+    path = stage.offer(export)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with stage.daemon():
+        imap.deliver(stage.ready_mail(export), just_now())
+        until(lambda: states(stage) == ["needs-you"], 60, "the second damaged download")
+
+    kept = list((stage.root / "repository" / "quarantine").glob("*.zip"))
+    assert [sha256(file) for file in kept] == [hashlib.sha256(data).hexdigest()]
+    assert "quarantined" in stage.events()
+    assert stage.json("snapshots") == []
+
+
+def test_no_secret_and_no_signature_is_left_anywhere(staged: Staged) -> None:
+    stage, imap = staged
+    stored, walled = exports(2)
+    stage.offer(stored, drops=(0.3,))
+    stage.offer(walled, wall="forbidden")
+    raws = [stage.ready_mail(export) for export in (stored, walled)]
+    with stage.daemon() as daemon:
+        for raw in raws:
+            imap.deliver(raw, just_now())
+        until(lambda: {"stored", "sign_in_needed"} <= set(stage.events()), 40, "both ends")
+        process = Path(f"/proc/{daemon.pid}")
+        seen = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+    seen += stage.log_text().encode() + stage.run("notices").encode()
+    seen += json.dumps([stage.json("status"), stage.json("notices")]).encode()
+    ledger = b"".join(path.read_bytes() for path in (stage.root / "state").glob("ledger*"))
+    links = [_signature(raw) for raw in raws]
+
+    assert b"sig=" not in seen
+    assert PASSWORD.encode() not in seen + ledger
+    assert links[0] not in ledger
+    assert links[1] in ledger
+    files = [path for path in (stage.root / "repository").rglob("*") if path.is_file()]
+    assert not [path for path in files if b"sig=" in path.read_bytes()]
+
+
+def _signature(raw: bytes) -> bytes:
+    text = raw.replace(b"=\r\n", b"").replace(b"=3D", b"=")
+    return text.partition(b"sig=")[2][:64]
+
+
+def test_import_works_while_the_daemon_runs(staged: Staged) -> None:
+    stage, _ = staged
+    (export,) = exports(1)
+    path = stage.offer(export)
+    with stage.daemon():
+        until(lambda: "service_started" in stage.events(), 20, "the start")
+        stage.run("import", str(path))
+
+    assert len(stage.json("snapshots")) == 1
