@@ -15,6 +15,7 @@ import logging
 import sqlite3
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,11 +72,11 @@ class Catalog:
     def sync(self, source: Source[S], progress: Progress | None = None) -> Synced:
         """Bring the catalog in step with the snapshots of `source`.
 
-        `progress` is told (slices read, bytes read) now and then, within one snapshot.
+        `progress` is told (slices read, bytes read) now and then, within one snapshot. A snapshot
+        whose slices cannot all be read is left out, and named in the result.
 
         Raises:
             CatalogBusy: another process writes for too long; what is done so far is kept.
-            RepositoryDamaged: the source does not give a slice that a snapshot names.
             StorageFull, BackupdError: the file cannot be written.
         """
         try:
@@ -124,8 +125,13 @@ class Catalog:
         self._forget(known - wanted.keys())
         done = Synced()
         for snapshot in sorted((wanted[name] for name in wanted.keys() - known), key=_order):
-            count, size = self._take(source, snapshot, progress)
-            done = Synced(done.snapshots + 1, done.slices + count, done.size + size)
+            try:
+                count, size = self._take(source, snapshot, progress)
+            except RepositoryDamaged as error:
+                log.error("catalog: snapshot %s is left out: %s", snapshot.id, error)  # noqa: TRY400
+                done = replace(done, damaged=(*done.damaged, snapshot.id))
+                continue
+            done = Synced(done.snapshots + 1, done.slices + count, done.size + size, done.damaged)
         self._refold()
         return done
 
@@ -137,11 +143,7 @@ class Catalog:
         count, size = ingest(self._file, source.read_many(missing), progress or _silent)
         keys |= known_slices(self._file, missing)
         if len(keys) < len(ids):
-            raise RepositoryDamaged(
-                f"read conversations of snapshot {snapshot.id}:"
-                f" {len(ids) - len(keys)} of {len(ids)} cannot be found",
-                "run `backupd check --read-data`",
-            )
+            raise RepositoryDamaged(f"read slices: {len(ids) - len(keys)} of {len(ids)} are lost")
         with self._file.writing() as connection:
             _insert(connection, snapshot, [keys[name] for name in ids])
         return count, size

@@ -56,11 +56,16 @@ class Source(Protocol[S]):
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What one `sync` took in: snapshots, slices that had to be read, their bytes."""
+    """What one `sync` took in: snapshots, slices that had to be read, their bytes.
+
+    `damaged` are snapshots some of whose slices the source could not give; they are left out of
+    every count, and tried again by the next `sync`.
+    """
 
     snapshots: int = 0
     slices: int = 0
     size: int = 0
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,9 @@ def read_content(raw: Raw) -> Content:
     """Read the `content` of one message, any type, known or not."""
     try:
         wire = _contents.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UnicodeDecodeError:  # skipping a value does not check its text, reading it does
+        return read_content(Raw(bytes(raw).decode("utf-8", "replace").encode()))
+    except msgspec.DecodeError:
         return _unknown(raw)
     parts = wire.parts
     if wire.content_type == "text" and parts is not None and len(parts) == 1:

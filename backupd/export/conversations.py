@@ -89,7 +89,7 @@ def parse(data: bytes) -> Conversation:
     Raises:
         ConversationUnreadable: not a conversation, or beyond a bound. Nothing else is raised.
     """
-    if len(data) > MAX_BYTES or data.count(b"{") > MAX_OBJECTS:
+    if len(data) > MAX_BYTES or (len(data) > MAX_OBJECTS and data.count(b"{") > MAX_OBJECTS):
         raise ConversationUnreadable("read conversation: larger than the bound")
     try:
         wire = read_conversation(data)
