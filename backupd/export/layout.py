@@ -74,7 +74,9 @@ def facts(file_name: str | None, archive: Archive, read: Read) -> Facts:
     members = [member for member in archive.members if not is_system_litter(member.name)]
     root = _root(members)
     inside = {
-        member.name[len(root) :]: member for member in members if member.name.startswith(root)
+        member.name[len(root) :]: member
+        for member in members
+        if member.name.startswith(root) and member.name != root
     }
     era = _era(inside)
     complete, reasons = _completeness(inside, read, era)

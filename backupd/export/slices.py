@@ -28,7 +28,7 @@ import msgspec
 
 WINDOW = 1 << 20
 MAX_WINDOW = 64 << 20
-_MAX_SHADOW = 16 << 20
+_MAX_SHADOW = 24 << 20  # a window of 16 MiB and what was read beyond it
 _MAX_ID = 200
 _NEAR_END = 4096
 _FREE_ELEMENTS = 20_000
