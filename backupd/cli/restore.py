@@ -15,28 +15,24 @@ from backupd.cli.output import progress_bar, size
 @click.option(
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     help="A new file for the ZIP; a directory (existing, or ending in /) for its members.",
 )
 @click.pass_obj
-def command(context: Context, snapshot: str, output: Path) -> None:
+def command(context: Context, snapshot: str, output: str) -> None:
     """Restore SNAPSHOT (id, unique prefix, `latest`, or a date), verified while it is written.
 
     Nothing that exists is overwritten.
     """
     with context.repository() as repository, progress_bar(context.quiet) as progress:
         found = repository.find(snapshot)
-        if _is_directory(output):
-            count = repository.restore_members(found, output, progress)
+        target = Path(output)
+        if target.is_dir() or output.endswith("/"):
+            count = repository.restore_members(found, target, progress)
             context.say(f"{count} members of snapshot {found.id[:12]} restored to {output}")
         else:
-            repository.restore_zip(found, output, progress)
+            repository.restore_zip(found, target, progress)
             context.say(
                 f"snapshot {found.id[:12]} restored to {output}:"
                 f" {size(found.size)}, SHA-256 {found.sha256} as received"
             )
-
-
-def _is_directory(output: Path) -> bool:
-    raw = click.get_current_context().params["output"]
-    return output.is_dir() or str(raw).endswith("/")

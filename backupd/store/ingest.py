@@ -79,7 +79,7 @@ class Ingest:
             known = None
             if not inner:
                 self.streams[number] = stream_name(file, member)
-                known = self._memo.find(self.streams[number]) if self._memo else None
+                known = self._memo.find(self.streams[number], member.name) if self._memo else None
             made[number] = known or self._member(file, member, inner=inner)
             step(member.compressed_size)
         events: list[Event] = []

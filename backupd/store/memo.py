@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import BinaryIO
 
 from backupd.export.archive import Member, read_raw
+from backupd.export.layout import kind_of
 from backupd.store.index import Index
 from backupd.store.recipe import Begin, End, Event, Recipe
 
@@ -26,13 +28,21 @@ class Memo:
         self._recipe_of = recipe_of
         self._loaded: OrderedDict[str, list[list[Event]]] = OrderedDict()
 
-    def find(self, stream: bytes) -> list[Event] | None:
-        """Return the events of a known stream, from its `Begin` to its `End`, or None."""
+    def find(self, stream: bytes, name: str) -> list[Event] | None:
+        """Return the events of a known stream, from its `Begin` to its `End`, or None.
+
+        The member is called `name` here, whatever it was called there.
+        """
         found = self._index.recall(stream)
         if found is None:
             return None
         members = self._members(found[0].hex())
-        return members[found[1]] if found[1] < len(members) else None
+        if found[1] >= len(members):
+            return None
+        return [
+            replace(event, name=name) if isinstance(event, Begin) and position == 0 else event
+            for position, event in enumerate(members[found[1]])
+        ]
 
     def _members(self, snapshot: str) -> list[list[Event]]:
         members = self._loaded.get(snapshot)
@@ -48,7 +58,8 @@ class Memo:
 
 def stream_name(file: BinaryIO, member: Member) -> bytes:
     """Return the hash of a member's stream together with all that says what it holds."""
-    digest = hashlib.sha256(f"{member.method} {member.crc32} {member.size} ".encode())
+    kind = kind_of(member.name).value
+    digest = hashlib.sha256(f"{kind} {member.method} {member.crc32} {member.size} ".encode())
     for chunk in read_raw(file, member):
         digest.update(chunk)
     return digest.digest()
