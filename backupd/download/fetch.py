@@ -146,18 +146,19 @@ class _Attempt:
         return self._accept()
 
     def _transfer(self, client: Client) -> None:
-        """Request the rest, or the whole, again while answers bring the file forward."""
+        """Request the rest while answers bring the file forward; begin anew at most once."""
         stored = self._file.stored
         asked = stored if resume.resumable(stored) else None
+        begun_anew = asked is None
         while True:
             before = asked.size if asked else 0
             try:
                 self._request(client, asked)
             except _Again as turn:
-                if asked is None:
+                if begun_anew:
                     raise Ended(ServerFailed(turn.status, turn.reason)) from turn
                 _log.info("download from %s: begun anew: %s", self._link.host, turn.reason)
-                asked = None
+                asked, begun_anew = None, True
                 continue
             asked = self._file.stored
             total = asked.validators.total

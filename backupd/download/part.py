@@ -59,7 +59,7 @@ class PartFile:
         self._write = write
         self._hash: hashlib._Hash | None = None
         self._validators = Validators()
-        self._durable = 0
+        self._size = self._durable = 0
         self._sound = True
         with self._translated("open"):
             self._fd = _open(path)
@@ -203,7 +203,7 @@ class PartFile:
 
     def _missing(self) -> int:
         total = self._validators.total
-        room = os.fstatvfs(self._fd)
+        room = os.statvfs(self._path.parent)
         rest = CHUNK if total is None else total - self._size
         return rest + self._reserve - room.f_bavail * room.f_frsize
 

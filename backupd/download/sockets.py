@@ -30,7 +30,7 @@ Address = tuple[socket.AddressFamily, Any]
 
 
 def tls_context(network: Network) -> ssl.SSLContext:
-    """Make the verifying TLS context: the system's store, or `ca_file` alone.
+    """Make the verifying TLS context: the system's store as OpenSSL finds it, or `ca_file` alone.
 
     Built by hand because `ssl.create_default_context` writes session keys to the file that the
     environment's SSLKEYLOGFILE names.

@@ -16,7 +16,7 @@ from backupd.download.plan import JITTER, LONGEST, SHORTEST, next_attempt, spaci
 from backupd.download.resume import OVERLAP, Placed, Restart, Stored, Validators, place
 
 FULL = os.environ.get("BACKUPD_FULL") == "1"
-laws = settings(max_examples=20_000 if FULL else 300, deadline=None)
+laws = settings(max_examples=5_000 if FULL else 300, deadline=None)
 
 moments = st.integers(1_577_836_800, 2_840_140_800).map(lambda s: datetime.fromtimestamp(s, UTC))
 waits = st.timedeltas(timedelta(0), timedelta(days=2))

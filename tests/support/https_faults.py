@@ -99,6 +99,13 @@ def no_progress(exchange: Exchange) -> None:
     exchange.answer(206, DATA[start : start + 65_536], fields, TAG)
 
 
+def never_fits(exchange: Exchange) -> None:
+    """Serve the beginning as a range, and a wrong one instead of any continuation."""
+    start = 0 if exchange.request.start is None else 7
+    fields = f"Content-Range: bytes {start}-{start + 199_999}/{len(DATA)}"
+    exchange.answer(206, DATA[start : start + 200_000], fields, 'ETag: "kept"')
+
+
 def stalls_after(count: int) -> Script:
     """Send a part of a correct answer, then nothing."""
 
