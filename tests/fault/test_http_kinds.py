@@ -261,6 +261,7 @@ KINDS = [
     kind(
         "range of another size",
         once(ranged(lambda at: f"Content-Range: bytes {at}-{len(DATA) - 1}/{len(DATA) + 9}")),
+        SERVER,
         OK,
     ),
     kind(
