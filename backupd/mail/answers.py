@@ -43,6 +43,11 @@ def is_passing(answer: str) -> bool:
     return (code is not None and code[1] in _PASSING) or bool(_PASSING_WORDS.search(answer))
 
 
+def is_broken(problem: BaseException) -> bool:
+    """Tell imaplib's own complaints about a line from a server's answer to a command."""
+    return str(problem).startswith(("command: ", "got more than "))
+
+
 def quoted(problem: BaseException) -> str:
     """Quote the status line in an imaplib exception."""
     text = str(problem)

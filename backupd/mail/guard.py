@@ -23,10 +23,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_UNLIMITED = float("inf")
+OPERATION_SECONDS = 120.0
 
-# A connection that a NAT or a firewall has forgotten is found dead within about two minutes.
+# imaplib sends a command in pieces, which must not wait for each other. A connection that a NAT or
+# a firewall has forgotten is found dead within about two minutes.
 _SOCKET_OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
@@ -42,17 +44,21 @@ class Aborted(OSError):
 class Guard:
     """Limits for one connection; `beat` is called at the start of every operation.
 
-    `abort` may be called from any thread, all else belongs to the thread that talks.
+    An operation may take `seconds`, counted over all that the server sends. `abort` may be called
+    from any thread, all else belongs to the thread that talks.
     """
 
-    def __init__(self, beat: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, beat: Callable[[], None] = lambda: None, seconds: float = OPERATION_SECONDS
+    ) -> None:
         self.narrow = False
         self.aborted = False
         self._beat = beat
         self._lock = threading.Lock()
         self._socket: ssl.SSLSocket | None = None
-        self._until = _UNLIMITED
-        self._bytes_left = _UNLIMITED
+        self._seconds = seconds
+        self._until = time.monotonic() + seconds
+        self._bytes_left = 0
 
     def context(self, ca_file: Path | None) -> ssl.SSLContext:
         """Return a client context whose sockets obey this guard.
@@ -71,10 +77,14 @@ class Guard:
         context.sslsocket_class = _socket_class(self)
         return context
 
-    def allow(self, seconds: float = _UNLIMITED, size: float = _UNLIMITED) -> None:
-        """Begin an operation that may take so long and receive so much."""
+    def allow(self, size: int, waiting: float = 0.0) -> None:
+        """Begin an operation that may receive `size` bytes; `waiting` is added to its seconds.
+
+        Raises:
+            Aborted: `abort` was called.
+        """
         self._beat()
-        self._until = time.monotonic() + seconds
+        self._until = time.monotonic() + self._seconds + waiting
         self._bytes_left = size
         self.check()
 

@@ -36,8 +36,8 @@ from imapclient.exceptions import (
     LoginError,
 )
 
-from backupd.errors import BackupdError, MailboxRefused, MailboxUnreachable
-from backupd.mail.answers import FOREIGN, cause, is_passing, quoted
+from backupd.errors import MailboxRefused, MailboxUnreachable
+from backupd.mail.answers import FOREIGN, cause, is_broken, is_passing, quoted
 from backupd.mail.cursor import SearchPlan
 from backupd.mail.guard import Guard
 from backupd.mail.message import MAX_BYTES, safe
@@ -48,8 +48,8 @@ for _name in ("imapclient", "imapclient.imapclient", "imapclient.imaplib", "imap
 
 SENDER = "openai.com"
 FETCH_CHUNK = 100
-OPERATION_SECONDS = 120.0
 ANSWER_BYTES = 4 * 1024 * 1024
+IDLE_BYTES = 64 * 1024
 BODY_BYTES = 2 * MAX_BYTES
 FAREWELL_SECONDS = 3.0
 
@@ -81,7 +81,7 @@ class ServerSettings(Protocol):
     def read_timeout(self) -> float: ...
 
 
-class FolderMissing(BackupdError):
+class FolderMissing(MailboxUnreachable):
     """A folder is not there, or was renamed; raised by `examine` only."""
 
 
@@ -187,7 +187,7 @@ class Session:
 
     def enter_idle(self) -> bool:
         """Enter IDLE; False if something changed just before, so that a search comes first."""
-        with self._talking("enter IDLE"):
+        with self._talking("enter IDLE", IDLE_BYTES):
             _, answers = self._client.noop()
             if any(not _is_chatter(answer) for answer in answers):
                 return False
@@ -201,7 +201,7 @@ class Session:
             return Idling.CHANGED
         began = time.monotonic()
         with self._talking("wait in IDLE"):
-            self._guard.allow(seconds + OPERATION_SECONDS, ANSWER_BYTES)
+            self._guard.allow(IDLE_BYTES, waiting=seconds)
             answers = self._client.idle_check(timeout=seconds)
             self._refuse_goodbye(answers)
         if any(not _is_chatter(answer) for answer in answers):
@@ -211,7 +211,7 @@ class Session:
 
     def leave_idle(self) -> None:
         """Leave IDLE; what the server said meanwhile does not matter, for a search follows."""
-        with self._talking("leave IDLE"):
+        with self._talking("leave IDLE", IDLE_BYTES):
             _, answers = self._client.idle_done()
             self._refuse_goodbye(answers)
             self._guard.narrow = False
@@ -220,16 +220,16 @@ class Session:
         """Log out if that takes no longer than a moment, and close; never fails."""
         with suppress(*FOREIGN):
             if not self._guard.aborted and not self._guard.narrow:
-                self._guard.allow(FAREWELL_SECONDS, ANSWER_BYTES)
+                self._guard.allow(IDLE_BYTES)
                 self._client.socket().settimeout(FAREWELL_SECONDS)
                 self._client.logout()
         _shut(self._client, self._guard)
 
     @contextmanager
-    def _talking(self, what: str, size: float = ANSWER_BYTES) -> Iterator[None]:
+    def _talking(self, what: str, size: int = ANSWER_BYTES) -> Iterator[None]:
         """Limit one exchange with the server and translate what it raises."""
         try:
-            self._guard.allow(OPERATION_SECONDS, size)
+            self._guard.allow(size)
             yield
         except FOREIGN as problem:
             raise MailboxUnreachable(
@@ -307,7 +307,12 @@ def _open(settings: ServerSettings, guard: Guard) -> IMAPClient:
     client: IMAPClient | None = None
     try:
         context = guard.context(settings.ca_file)
-        guard.allow(OPERATION_SECONDS, ANSWER_BYTES)
+    except OSError as problem:
+        raise MailboxUnreachable(
+            f"{place}: ca_file: {cause(problem)}", "name a readable PEM file in ca_file"
+        ) from None
+    try:
+        guard.allow(ANSWER_BYTES)
         client = IMAPClient(
             settings.host,
             port=settings.port,
@@ -337,8 +342,6 @@ def _connect_error(place: str, problem: BaseException) -> MailboxUnreachable:
             f"{place}: the server does not offer STARTTLS; the password was not sent",
             'use port 993 and security = "tls"',
         )
-    if isinstance(problem, FileNotFoundError | PermissionError):
-        return MailboxUnreachable(f"{place}: ca_file: {problem.strerror}", "correct ca_file")
     return MailboxUnreachable(f"{place}: {cause(problem)}", "check host, port and network")
 
 
@@ -353,7 +356,7 @@ def _login(client: IMAPClient, settings: ServerSettings, secret: str) -> None:
             client.login(settings.username, secret)
     except LoginError as problem:
         # The library wraps everything into LoginError, a connection that broke as well.
-        broke = isinstance(problem.__context__, IMAPClientAbortError)
+        broke = isinstance(problem.__context__, IMAPClientAbortError) or is_broken(problem)
         answer = quoted(problem).replace(secret, "…")
         if broke or is_passing(answer):
             reason = "the connection broke" if broke else answer

@@ -38,6 +38,7 @@ class Sweep:
         self._mailbox = mailbox
         self._sink = sink
         self._clock = clock
+        self._searched: dict[str, FolderState] = {}
         self._misses: dict[tuple[str, int, int], int] = {}
         self._told: set[tuple[str, int, int]] = set()
 
@@ -53,6 +54,7 @@ class Sweep:
         if searched.rolled:
             log.info("mailbox %s: the UIDs of a folder changed: searching again", self._mailbox)
         uids = session.search(searched)
+        self._searched[folder] = state
         outcomes = dict.fromkeys(uids, _Outcome.LATER)
         for summary in session.summaries(uids):
             outcomes[summary.uid] = self._mail(session, folder, state, summary)
@@ -63,6 +65,13 @@ class Sweep:
         if reached != cursor:
             self._sink.advance(self._mailbox, folder, reached)
         return sum(outcome is _Outcome.HANDED_OVER for outcome in outcomes.values())
+
+    def is_behind(self, session: Session, folder: str) -> bool:
+        """Open `folder` and tell whether something came since `folder` searched it.
+
+        What comes from now on is announced to this connection, which keeps the folder open.
+        """
+        return session.examine(folder) != self._searched.get(folder)
 
     def _mail(
         self, session: Session, folder: str, state: FolderState, summary: Summary

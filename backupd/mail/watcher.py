@@ -4,9 +4,10 @@ How it runs. `run` starts one worker thread that talks to the server, and itself
 `stop`; so it returns within a second even if the worker hangs in a name lookup. The worker:
 
 1. connects and makes a *pass*: every folder searched, what is found handed to the sink;
-2. waits in IDLE on the first folder. Whatever the server says there is only a hint: a pass follows
-   each exit from IDLE. The first wait after a pass is short, because a mail that came in between
-   may not be announced; IDLE is renewed before 9 minutes are over;
+2. opens the first folder again, and if nothing came since it was searched, waits in IDLE there.
+   Whatever the server says is only a hint: a pass follows each exit from IDLE. The first wait
+   after news is short, for servers that do not announce what came just before; IDLE is renewed
+   before 9 minutes are over;
 3. begins again on a *fresh* connection every poll interval. If IDLE is deaf, or is not offered,
    this finds the mail.
 
@@ -200,9 +201,8 @@ class Watcher:
         """Wait in IDLE until `due`, with a pass after each exit from it."""
         wait = self._pace.settle
         while not self._leaving() and time.monotonic() < due:
-            if len(folders) > 1:
-                session.examine(folders[0])
-            changed = self._idle_once(session, min(time.monotonic() + wait, due))
+            until = min(time.monotonic() + wait, due)
+            changed = self._sweep.is_behind(session, folders[0]) or self._idle_once(session, until)
             if self._leaving():
                 return
             self._rest(self._last_pass + self._pace.rest - time.monotonic())
