@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from backupd.notice.model import Notice, Severity
+from backupd.notice.model import Notice, Severity, faults_of
 from backupd.notice.words import cause, plain, span
 
 
@@ -55,13 +55,15 @@ def mail_refused(
         body=(
             f'A mail in mailbox "{plain(mailbox)}"{by} looks like an export mail, but was not '
             f"acted upon: {cause(reason)}.\n"
-            "Nothing was fetched, the mail was not touched, and no stored export is affected.\n"
+            f"Nothing was {'stored' if delivery else 'fetched'} from it, the mail was not touched, "
+            "and all stored exports are safe.\n"
             "What to do: if you did not request an export, take it for a forgery and do not click "
             "anything in it. If you did, open chatgpt.com yourself, not through the mail, and see "
             "Settings, Data controls; a link in a genuine mail dies 24 hours after the mail. "
             "A ZIP that you download yourself is stored with `backupd import FILE`."
         ),
         delivery=delivery,
+        clears=faults_of(delivery),
         fields={"mailbox": plain(mailbox), "reason": cause(reason)},
     )
 
@@ -75,8 +77,8 @@ def mailbox_unreachable(*, mailbox: str, reason: str, since: datetime) -> Notice
         body=(
             f"No contact since {since:%Y-%m-%d %H:%M} UTC: {cause(reason)}.\n"
             "All stored exports are safe. backupd goes on trying by itself and reads everything "
-            "that came in meanwhile, but an export link dies 24 hours after its mail: one that "
-            "arrives during a longer outage is lost.\n"
+            "that came in meanwhile, but an export link dies 24 hours after its mail: an outage "
+            "longer than that can cost an export.\n"
             "What to do: if this lasts for more than a few hours, look at the mail server and at "
             "this machine's network. You are told once when it works again."
         ),

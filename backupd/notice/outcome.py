@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from backupd.notice.model import Notice, Severity, faults_of
-from backupd.notice.words import amount, count, listing, plain, span
+from backupd.notice.words import amount, count, listing, plain, short, span
 
 
 class ConversationCounts(Protocol):
@@ -56,13 +56,13 @@ def stored(
     spare = ""
     if margin is not None and margin > timedelta(0):
         spare = f" The link would have lived for another {span(margin)}."
-    whose = f" of account {plain(account, 16)}" if account else ""
+    whose = f" of account {short(account)}" if account else ""
     return Notice(
         event="stored",
         severity=Severity.INFO,
         title=_stored_title(conversations),
         body=(
-            f"Snapshot {plain(snapshot, 16)}{whose}: {what}.\n"
+            f"Snapshot {short(snapshot)}{whose}: {what}.\n"
             f"The ZIP of {amount(size)} took {amount(new_bytes)} of disk and {seconds:.0f} s. It "
             f"was rebuilt from the repository and is the same byte for byte.{spare}\n"
             f"{_after(conversations)}"
@@ -148,7 +148,7 @@ def kept_whole(*, snapshot: str, size: int) -> Notice:
         severity=Severity.WARNING,
         title="An export is stored whole, without saving space",
         body=(
-            f"Snapshot {plain(snapshot, 16)} could not be taken apart in a way that gives back the "
+            f"Snapshot {short(snapshot)} could not be taken apart in a way that gives back the "
             f"same bytes, so the ZIP of {amount(size)} is kept in one piece. It is safe and "
             "restores byte for byte; it only costs its full size.\n"
             "What to do: nothing at once. If this happens with every export, the ZIPs are made in "
@@ -166,7 +166,7 @@ def incomplete_export(*, snapshot: str, reasons: tuple[str, ...]) -> Notice:
         severity=Severity.WARNING,
         title="An export is incomplete",
         body=(
-            f"Snapshot {plain(snapshot, 16)} is stored exactly as OpenAI delivered it, but parts "
+            f"Snapshot {short(snapshot)} is stored exactly as OpenAI delivered it, but parts "
             f"are missing from it:\n{listing(reasons)}\n"
             "Everything from earlier exports is kept, and no conversation counts as gone because "
             "of this export.\n"
@@ -185,7 +185,7 @@ def mass_drop(*, snapshot: str, before: int, now: int) -> Notice:
         severity=Severity.ERROR,
         title=f"An export holds only {now:,} conversations, the one before {before:,}",
         body=(
-            f"Snapshot {plain(snapshot, 16)} is stored, but so many conversations are missing from "
+            f"Snapshot {short(snapshot)} is stored, but so many conversations are missing from "
             "it that backupd does not believe it: none of them is marked as gone, and all of "
             "them are kept from earlier exports.\n"
             "What to do: look into ChatGPT itself. If your conversations are there, request "
@@ -204,14 +204,14 @@ def wrong_account(*, snapshot: str, expected: str, found: str) -> Notice:
         severity=Severity.WARNING,
         title="An export of another ChatGPT account was stored",
         body=(
-            f"Snapshot {plain(snapshot, 16)} belongs to account {plain(found, 16)}, not to "
-            f"{plain(expected, 16)} as expected. It is stored apart, and the exports of the other "
+            f"Snapshot {short(snapshot)} belongs to account {short(found)}, not to "
+            f"{short(expected)} as expected. It is stored apart, and the exports of the other "
             "account are not mixed with it.\n"
             "What to do: if both accounts are yours, name the new one under [accounts] in the "
             "configuration. If not, find out who sent the export to this mailbox."
         ),
         snapshot=snapshot,
-        fields={"expected": plain(expected, 16), "found": plain(found, 16)},
+        fields={"expected": plain(expected), "found": plain(found)},
     )
 
 
@@ -222,7 +222,7 @@ def unknown_parts(*, snapshot: str, parts: tuple[str, ...]) -> Notice:
         severity=Severity.WARNING,
         title="An export holds parts that backupd does not know",
         body=(
-            f"Snapshot {plain(snapshot, 16)} is stored whole and comes back byte for byte, but "
+            f"Snapshot {short(snapshot)} is stored whole and comes back byte for byte, but "
             f"these parts of it are new to this version and cannot be listed or searched:\n"
             f"{listing(parts)}\n"
             "What to do: nothing at once. A newer version of backupd may know them, and will read "

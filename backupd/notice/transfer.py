@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from backupd.notice.model import Notice, Severity, faults_of
-from backupd.notice.words import amount, cause, count, plain, shorten, span
+from backupd.notice.words import amount, cause, count, plain, shorten, span, within
 
 _WHY = {
     "challenged": "the server wants to see a browser before it hands out the export",
@@ -33,11 +33,11 @@ def sign_in_needed(
     return Notice(
         event="sign_in_needed",
         severity=Severity.WARNING,
-        title=f"An export needs you within {span(time_left)}",
+        title=f"An export needs you {within(time_left)}",
         body=(
             f"An export is ready, but backupd cannot fetch it{at}: {_WHY.get(kind, _SIGN_IN)}. "
             "All stored exports are safe, and backupd tries again now and then.\n"
-            f"What to do within {span(time_left)}: open the newest export mail from OpenAI in a "
+            f"What to do {within(time_left)}: open the newest export mail from OpenAI in a "
             "browser that is signed in to that ChatGPT account and click its download button"
             f"{named}. {_hand_in(drop_folder)}"
         ),
@@ -70,12 +70,12 @@ def download_failed(
     return Notice(
         event="download_failed",
         severity=Severity.WARNING,
-        title=f"An export could not be fetched yet, {span(time_left)} left",
+        title="An export could not be fetched yet",
         body=(
             f"{count(attempts, 'attempt')} failed, the last one because: {cause(detail)}. "
             "All stored exports are safe; what has arrived of this one is kept and continued.\n"
-            f"The next attempt is in {span(next_attempt)}, and attempts come closer together as "
-            f"the link's end nears, in {span(time_left)}.\n"
+            f"The next attempt is in {span(next_attempt)}; attempts go on until the link is dead, "
+            f"which is expected {_expected(time_left)}.\n"
             "What to do: check this machine's network if other things fail too. To be sure, open "
             "the export mail in a browser, download the ZIP and run `backupd import FILE`."
         ),
@@ -89,13 +89,17 @@ def download_failed(
     )
 
 
+def _expected(left: timedelta) -> str:
+    return f"in {span(left)}" if left > timedelta(0) else "any moment"
+
+
 def deadline_near(
     *, delivery: str, level: int, time_left: timedelta, needs_you: bool, attempts: int
 ) -> Notice:
     """`level` per cent of the link's life are over and the export is not here yet."""
     urgent = level >= 90
     if needs_you:
-        state = "It waits for you: backupd cannot fetch it without a signed-in browser."
+        state = "It waits for you: backupd cannot fetch it by itself."
     else:
         state = f"backupd goes on trying; so far {count(attempts, 'attempt')} did not succeed."
     return Notice(
@@ -105,7 +109,7 @@ def deadline_near(
         body=(
             f"{level} % of the time in which the export's link works are over. {state} "
             "All stored exports are safe.\n"
-            f"What to do within {span(time_left)}: open the newest export mail from OpenAI in a "
+            f"What to do {within(time_left)}: open the newest export mail from OpenAI in a "
             "browser that is signed in, download the ZIP, and put it into the drop folder or run "
             "`backupd import FILE`."
         ),
@@ -126,8 +130,8 @@ def expired(*, delivery: str, attempts: int, reason: str) -> Notice:
         severity=Severity.ERROR,
         title="An export was missed: its link is dead",
         body=(
-            f"The export could not be fetched in {count(attempts, 'attempt')} before its link "
-            f"died: {cause(reason)}. This one export is lost; every stored export is safe, and "
+            f"The export could not be fetched before its link died, in {count(attempts, 'attempt')}"
+            f": {cause(reason)}. This one export is lost; every stored export is safe, and "
             "the next one holds all conversations that still exist then.\n"
             f"What to do: {REQUEST_AGAIN}. If you downloaded the ZIP in time yourself, run "
             "`backupd import FILE`."
@@ -140,7 +144,7 @@ def expired(*, delivery: str, attempts: int, reason: str) -> Notice:
 
 def disk_low(*, delivery: str | None, missing: int, time_left: timedelta | None) -> Notice:
     """The disk has no room for an export; `missing` bytes must be freed at least."""
-    until = f" within {span(time_left)}, while the link works" if time_left is not None else ""
+    until = f" {within(time_left)}, while the link works" if time_left is not None else ""
     return Notice(
         event="disk_low",
         severity=Severity.ERROR,

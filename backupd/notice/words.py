@@ -32,6 +32,11 @@ def shorten(name: str | None) -> str:
     return safe if len(safe) <= 48 else f"{safe[:16]}…{safe[-28:]}"
 
 
+def short(identity: str) -> str:
+    """Return the beginning of an id: enough to select by, to be copied as it stands."""
+    return plain(identity[:12])
+
+
 def span(length: timedelta) -> str:
     """Say a length of time in its two largest units: "1 day 4 hours", "12 minutes"."""
     seconds = int(length.total_seconds())
@@ -44,6 +49,11 @@ def span(length: timedelta) -> str:
     first = next(index for index, (number, _) in enumerate(numbers) if number)
     two = numbers[first : first + 2]
     return " ".join(count(number, name) for number, name in two if number)
+
+
+def within(left: timedelta) -> str:
+    """Say by when something must be done: "within 3 hours", or "at once" when time is up."""
+    return f"within {span(left)}" if left > timedelta(0) else "at once"
 
 
 def count(number: int, noun: str) -> str:

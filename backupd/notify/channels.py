@@ -14,8 +14,10 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import cache
 from typing import Any, Protocol
 
 from backupd.config import ChannelSettings
@@ -24,10 +26,11 @@ from backupd.notice import Notice, Severity
 
 LIMIT = timedelta(seconds=30)
 
-_LOUD = ("apprise", "urllib3", "requests", "requests_oauthlib", "oauthlib", "markdown", "slixmpp")
+_BELOW = ("urllib3", "requests", "requests_oauthlib", "oauthlib", "markdown", "slixmpp", "paho")
+_NEVER = logging.CRITICAL + 1
 _KINDS = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.ERROR: "failure"}
 _STATUS = re.compile(r"\berror=(\d{3})\b")
-_silence = threading.Lock()
+_loading = threading.Lock()
 
 
 class Secrets(Protocol):
@@ -130,22 +133,15 @@ class _Sending:
 
 
 def _deliver(url: str, notice: Notice) -> str:
-    apprise, reasons = _load()
-    target = apprise.Apprise(
-        asset=apprise.AppriseAsset(
-            app_id="backupd",
-            app_desc="backupd",
-            app_url="",
-            image_url_mask="",
-            image_url_logo="",
-            async_mode=False,
-        )
-    )
-    if not target.add(url):
+    """Send one notice in this thread; Apprise's own pool would hold up the process's end."""
+    with _loading:
+        apprise, reasons = _load()
+    service = apprise.Apprise.instantiate(url, asset=_asset(apprise))
+    if service is None:
         return "the URL is not one that Apprise knows"
     reasons.forget()
-    # The result is an object: only its truth tells whether every service took the notice.
-    done = target.notify(
+    # Only the truth of the result tells: some releases return an object, not a bool.
+    done = service.notify(
         title=f"backupd: {notice.title}",
         body=notice.body,
         notify_type=_KINDS[notice.severity],
@@ -154,35 +150,43 @@ def _deliver(url: str, notice: Notice) -> str:
     return "" if done else reasons.reason()
 
 
+def _asset(apprise: Any) -> Any:
+    """Return how backupd presents itself: without pictures, which would be addresses (I6)."""
+    return apprise.AppriseAsset(
+        app_id="backupd", app_desc="backupd", app_url="", image_url_mask="", image_url_logo=""
+    )
+
+
+@cache
 def _load() -> tuple[Any, _Reasons]:
-    """Import apprise once, silenced before it can write anything."""
-    with _silence:
-        for name in _LOUD:
-            logger = logging.getLogger(name)
-            logger.propagate = False
-            if not any(isinstance(handler, _Reasons) for handler in logger.handlers):
-                logger.handlers = [_REASONS]
-            logger.setLevel(logging.WARNING)
+    """Import apprise and its plugins, silenced before they can write anything."""
+    reasons = _Reasons()
+    for name in _BELOW:  # children take the level of these
+        logging.getLogger(name).setLevel(_NEVER)
+    logging.getLogger("apprise").setLevel(logging.WARNING)
+    logging.getLogger("apprise").addFilter(reasons)  # not a handler: nothing may get past it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its plugins import what Python is about to drop
         import apprise
-    return apprise, _REASONS
+
+        apprise.Apprise.instantiate("json://localhost")  # the first URL makes it import its plugins
+    return apprise, reasons
 
 
-class _Reasons(logging.Handler):
-    """Swallows what apprise logs; keeps, for each thread, a cause that can hold no address."""
+class _Reasons(logging.Filter):
+    """Drops what apprise logs; keeps, for each thread, a cause that can hold no address."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self._last = threading.local()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Reduce one log record to a status or to "no connection"."""
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Reduce one log record to a status or to "no connection"; let none pass."""
         if status := _STATUS.search(record.getMessage()):
             self._last.reason = f"the service answered with status {status[1]}"
         elif "onnection" in str(record.msg):
             self._last.reason = "no connection to the service"
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        """Stay silent: the default prints the record with its arguments."""
+        return False
 
     def forget(self) -> None:
         """Forget this thread's last cause."""
@@ -191,6 +195,3 @@ class _Reasons(logging.Handler):
     def reason(self) -> str:
         """Return this thread's last cause, in words."""
         return getattr(self._last, "reason", "") or "the service did not take the notice"
-
-
-_REASONS = _Reasons()

@@ -93,12 +93,12 @@ class Journal:
 
     def _write(self, notice: Notice) -> None:
         stream = self._fallback if self._fallback is not None else sys.stderr
-        line = _plain_line(notice) if stream.isatty() else _json_line(notice)
         try:
+            line = _plain_line(notice) if stream.isatty() else _json_line(notice)
             stream.write(line + "\n")
             stream.flush()
-        except (OSError, ValueError):
-            return  # no stderr either; the notice log still has it
+        except (OSError, ValueError, AttributeError):
+            return  # stderr is closed, or None; the notice log still has it
 
 
 def open_journal() -> Journal:
