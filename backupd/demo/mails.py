@@ -50,7 +50,7 @@ class Envelope:
 def azure_url(file_name: str, date: datetime) -> str:
     """Return a link of 2023 and 2024: open to anybody until the `se` in it, 24 h after `date`."""
     expiry = (date + _LIFETIME).strftime("%Y-%m-%dT%H:%M:%SZ")
-    signature = quote(_digest(file_name)[:32] + "+/ab=", safe="")
+    signature = quote(_digest(file_name)[:40] + "+/a=", safe="")
     return (
         f"https://proddatamgmtqueue.blob.core.windows.net/exportcontainer/{file_name}"
         f"?se={quote(expiry, safe='')}&sp=r&sv=2021-08-06&sr=b&sig={signature}"
