@@ -155,7 +155,7 @@ def test_every_event_has_a_sample_a_name_and_a_page() -> None:
 
     assert {one.event for one in samples()} == set(names)
     assert len(names) == len(set(names))
-    documented = re.findall(r"^\| `(\w+)` \|", DOCUMENT.read_text("utf-8"), re.MULTILINE)
+    documented = re.findall(r"^\| `([a-z_]+)` \|", DOCUMENT.read_text("utf-8"), re.MULTILINE)
     assert documented == names
 
 
