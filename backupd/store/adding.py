@@ -6,9 +6,11 @@ before any manifest names them). 4. The manifest is put into `snapshots/`: the c
 index learns the packs, the staging directory goes. 6. The export is rebuilt from the repository
 and its SHA-256 compared; a proof is written.
 
-If the rebuilt bytes differ, the file is taken in again with every encoder proved in full, and if
-that fails too, whole; the manifest that could not be proven is removed after the better one is
-in place. Whoever called removes the received file, and only after `add` returned (I4).
+If the rebuilt bytes differ, the file is taken in again, trusting neither guesses nor what is stored
+already: every encoder is proved in full, every known object is read. If that fails too, it is kept
+whole. The manifest that could not be proven is removed after the better one is in place. The same
+way a file that is stored already, but has been damaged since, is healed by adding it again.
+Whoever called removes the received file, and only after `add` returned (I4).
 
 A crash before 4 leaves a staging directory; the hard links in it name the packs that step 3 had put
 into place, so `recover` can take back exactly those. A crash after 4 leaves a snapshot that
@@ -30,7 +32,7 @@ from backupd.errors import BackupdError, RepositoryDamaged
 from backupd.export.archive import Archive, Member, read_member, scan
 from backupd.export.layout import Facts, facts
 from backupd.store.fsio import FileSystem, NewFile, read_chunks, temporary
-from backupd.store.index import Index
+from backupd.store.index import Index, Pack
 from backupd.store.ingest import CHUNK_BYTES, Ingest
 from backupd.store.memo import Memo
 from backupd.store.naming import Kind, key_of
@@ -105,12 +107,15 @@ class Adding:
         size = path.stat().st_size
         sha256 = self._hash(path, size)
         known = self._snapshots.with_sha256(sha256)
-        if known is not None and (known.proven_at or self._prove(known)):
+        if known is not None and (
+            self._is_intact(known) if known.proven_at else self._prove(known)
+        ):
             known = self._snapshots.get(known.id) or known
             return Added(known, True, known.kept_whole, 0, time.monotonic() - started)
         with path.open("rb") as file:
             source = Source(path, sha256, size, scan(file), origin)
-        snapshot = self._store(source, known)
+        attempts = list(_Care) if known is None else [_Care.CAREFUL, _Care.WHOLE]
+        snapshot = self._store(source, known, attempts)
         seconds = time.monotonic() - started
         return Added(snapshot, False, snapshot.kept_whole, snapshot.stored_bytes, seconds)
 
@@ -123,9 +128,26 @@ class Adding:
             self._progress("hash", done, size)
         return digest.hexdigest()
 
-    def _store(self, source: Source, unproven: Snapshot | None) -> Snapshot:
-        for care in _Care:
-            snapshot, streams = self._attempt(source, care)
+    def _is_intact(self, snapshot: Snapshot) -> bool:
+        """Return whether every object of a snapshot reads back; much faster than rebuilding it."""
+        try:
+            with self._snapshots.reader() as reader:
+                ids = list(self._snapshots.recipe(snapshot).ids())
+                found = [reader.read(name) is not None for name in self._index.sort(ids)]
+        except RepositoryDamaged:
+            return False
+        return len(found) == len(ids)
+
+    def _store(
+        self, source: Source, unproven: Snapshot | None, attempts: Iterable[_Care]
+    ) -> Snapshot:
+        for care in attempts:
+            try:
+                snapshot, streams = self._attempt(source, care)
+            except RepositoryDamaged:
+                if care is _Care.WHOLE:
+                    raise
+                continue  # damage elsewhere must not keep an export out: the next attempt avoids it
             if unproven is not None and unproven.id != snapshot.id:
                 self._files.remove(self._paths.snapshots / unproven.id)
             if self._prove(snapshot):
@@ -141,9 +163,9 @@ class Adding:
     def _attempt(self, source: Source, care: _Care) -> tuple[Snapshot, list[bytes]]:
         """Store the source; return the snapshot and the names of its members' streams."""
         with self._staging() as staging:
-            writer = ObjectWriter(self._files, staging, self._index)
+            quick = care is _Care.QUICK
+            writer = ObjectWriter(self._files, staging, self._index, distrust=not quick)
             try:
-                quick = care is _Care.QUICK
                 memo = Memo(self._index, self._snapshots.recipe_or_none) if quick else None
                 ingest = Ingest(writer, memo, self._files, staging)
                 events = self._events(ingest, source, care)
@@ -154,8 +176,7 @@ class Adding:
             manifest = self._manifest(source, care, events, recipe, packs)
             self._publish(packs)
             name = self._commit(manifest)
-            for pack in packs:
-                self._index.insert(pack.digest, pack.size, pack.directory)
+            self._index.insert(Pack(pack.digest, pack.size, pack.directory) for pack in packs)
         return self._snapshots.load(name), ingest.streams
 
     def _events(self, ingest: Ingest, source: Source, care: _Care) -> list[Event]:

@@ -6,12 +6,12 @@ because of it. Nothing is changed or repaired.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from backupd.errors import BackupdError, RepositoryDamaged
-from backupd.store.damage import Needs
+from backupd.store.damage import FrameNeeds, Needs
 from backupd.store.fsio import hash_file
 from backupd.store.index import Frame, Index
 from backupd.store.naming import FRAME_NAME_SIZE, frame_name, object_id
@@ -137,7 +137,7 @@ class Check:
             for entry in directory.frames:
                 if not all(self._resolves(part) for part in entry.prefix):
                     detail = f"the frame at {entry.offset} needs older bytes that are in no pack"
-                    self._findings.append(_Finding(path, None, detail, _lost(entry)))
+                    self._findings.append(_Finding(path, None, detail, self._lost(path, entry)))
             if not self._index.agrees(name, directory):
                 self._problem(self._paths.index, f"differs from pack {name.hex()}: run rebuild")
 
@@ -163,7 +163,8 @@ class Check:
                 try:
                     self._verify(path, entry, reader.frame(_frame(path, entry)))
                 except RepositoryDamaged as error:
-                    self._findings.append(_Finding(path, None, error.message, _lost(entry)))
+                    lost = self._lost(path, entry)
+                    self._findings.append(_Finding(path, None, error.message, lost))
         if not whole and directory and len(self._findings) == before:
             self._problem(path, "its bytes do not match its name")
 
@@ -171,7 +172,7 @@ class Check:
         offset = 0
         for item in entry.objects:
             if object_id(data[offset : offset + item.length]) != item.id:
-                lost = frozenset((item.id, frame_name(o.id for o in entry.objects)))
+                lost = self._lost(path, entry)
                 self._findings.append(_Finding(path, item.id, "object has other bytes", lost))
             offset += item.length
 
@@ -210,12 +211,33 @@ class Check:
             self._problem(path, "proof damaged: remove it and add the export again, or drill")
 
     def _trace(self, snapshots: dict[str, frozenset[bytes]]) -> None:
-        needs = Needs(self._directories.values(), snapshots) if self._findings else None
+        needs = Needs(self._frames(), snapshots) if self._findings else None
         for finding in self._findings:
             name = finding.object.hex() if finding.object else None
             affects = needs.affected(finding.lost) if needs else ()
             path = self._relative(finding.path)
             self._problems.append(Problem(path, name, finding.detail, affects))
+
+    def _frames(self) -> Iterator[FrameNeeds]:
+        for name, directory in self._directories.items():
+            path = self._paths.pack(name)
+            for entry in directory.frames:
+                here = self._lost(path, entry)
+                objects = tuple(item.id for item in entry.objects if item.id in here)
+                yield FrameNeeds(
+                    frame_name(item.id for item in entry.objects), entry.prefix, objects
+                )
+
+    def _lost(self, path: Path, entry: FrameEntry) -> frozenset[bytes]:
+        """Return what is lost with a frame: itself and the objects that are read from it."""
+        ids = [item.id for item in entry.objects]
+        name = frame_name(ids)
+        places = [(i, place.frame) for i in ids if (place := self._index.locate(i)) is not None]
+        named = self._index.frame_named(name)
+        homes = [*places, (name, named)] if named is not None else places
+        return frozenset(
+            name for name, frame in homes if (frame.pack, frame.offset) == (path, entry.offset)
+        )
 
     def _read_quarantine(self) -> None:
         for path in sorted(self._paths.quarantine.glob("*.zip")):
@@ -255,11 +277,6 @@ class Check:
 
     def _relative(self, path: Path) -> str:
         return str(path.relative_to(self._paths.root))
-
-
-def _lost(entry: FrameEntry) -> frozenset[bytes]:
-    ids = [item.id for item in entry.objects]
-    return frozenset((frame_name(ids), *ids))
 
 
 def _frame(path: Path, entry: FrameEntry) -> Frame:

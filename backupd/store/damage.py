@@ -4,35 +4,37 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from backupd.store.naming import frame_name
-from backupd.store.packs import Directory
+
+@dataclass(frozen=True, slots=True)
+class FrameNeeds:
+    """A frame's name, the names in its prefix, and the objects that are read from this frame."""
+
+    name: bytes
+    prefix: tuple[bytes, ...]
+    objects: tuple[bytes, ...]
 
 
 class Needs:
     """Who needs whom: frames need what is in their prefix, snapshots need objects."""
 
     def __init__(
-        self, directories: Iterable[Directory], snapshots: Mapping[str, frozenset[bytes]]
+        self, frames: Iterable[FrameNeeds], snapshots: Mapping[str, frozenset[bytes]]
     ) -> None:
         self._snapshots = snapshots
-        self._objects: dict[bytes, tuple[bytes, ...]] = {}
-        self._users: dict[bytes, list[bytes]] = defaultdict(list)
-        for directory in directories:
-            for frame in directory.frames:
-                ids = tuple(item.id for item in frame.objects)
-                name = frame_name(ids)
-                self._objects[name] = ids
-                for part in frame.prefix:
-                    self._users[part].append(name)
+        self._users: dict[bytes, list[FrameNeeds]] = defaultdict(list)
+        for frame in frames:
+            for part in frame.prefix:
+                self._users[part].append(frame)
 
     def affected(self, damaged: Iterable[bytes]) -> tuple[str, ...]:
-        """Return the snapshots that need one of these objects, however indirectly."""
+        """Return the snapshots that need one of these objects or frames, however indirectly."""
         lost = set(damaged)
         waiting = list(lost)
         while waiting:
             for frame in self._users.get(waiting.pop(), ()):
-                fresh = {frame, *self._objects[frame]} - lost
+                fresh = {frame.name, *frame.objects} - lost
                 lost |= fresh
                 waiting.extend(fresh)
         return tuple(sorted(s for s, ids in self._snapshots.items() if not lost.isdisjoint(ids)))

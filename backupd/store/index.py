@@ -5,6 +5,8 @@ packs it lacks are read in order of their sequence; when a pack is gone, or SQLi
 damaged, or it has another version, the index is built anew. Where `cache/`
 cannot be written, the index lives in memory.
 
+An object or frame that several packs hold is read from the one written last.
+
 It also remembers, as mere hints, the newest object of each key (`heads`), and which compressed
 member streams an earlier snapshot already explains (`memo`).
 """
@@ -26,8 +28,8 @@ VERSION = 1
 _SCHEMA = """
 CREATE TABLE packs (id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, sequence INTEGER NOT NULL,
     size INTEGER NOT NULL);
-CREATE TABLE frames (id INTEGER PRIMARY KEY, pack INTEGER NOT NULL, name BLOB NOT NULL,
-    kind INTEGER NOT NULL, codec INTEGER NOT NULL, offset INTEGER NOT NULL,
+CREATE TABLE frames (id INTEGER PRIMARY KEY AUTOINCREMENT, pack INTEGER NOT NULL,
+    name BLOB NOT NULL, kind INTEGER NOT NULL, codec INTEGER NOT NULL, offset INTEGER NOT NULL,
     length INTEGER NOT NULL, raw INTEGER NOT NULL, checksum BLOB NOT NULL, prefix BLOB NOT NULL,
     depth INTEGER NOT NULL);
 CREATE INDEX frames_name ON frames (name);
@@ -39,7 +41,6 @@ CREATE TABLE memo (stream BLOB PRIMARY KEY, snapshot BLOB NOT NULL, member INTEG
     WITHOUT ROWID;
 """
 _TABLES = ("packs", "frames", "objects", "heads", "memo")
-_FRAME = "p.name, f.kind, f.codec, f.offset, f.length, f.raw, f.checksum, f.prefix, f.depth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,15 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Pack:
+    """A pack to be indexed."""
+
+    name: bytes
+    size: int
+    directory: Directory
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Objects of one kind, their bytes, and what they cost in packs."""
 
@@ -83,6 +93,7 @@ class Index:
         self._pack_path = pack_path
         self._lock = threading.RLock()
         self._connection = _open(file)
+        self._frames: dict[int, Frame] = {}
 
     def close(self) -> None:
         """Close the file."""
@@ -99,22 +110,18 @@ class Index:
 
     def locate(self, object_id: bytes) -> Place | None:
         """Return where an object lies, or None."""
-        rows = self._rows(
-            f"SELECT {_FRAME}, o.offset, o.length FROM objects o JOIN frames f ON f.id = o.frame"
-            " JOIN packs p ON p.id = f.pack WHERE o.id = ?",
-            (object_id,),
-        )
-        if not rows:
-            return None
-        return Place(self._frame(rows[0]), rows[0][9], rows[0][10])
+        sql = "SELECT frame, offset, length FROM objects WHERE id = ?"
+        for _ in range(2):  # between two statements another process may have replaced the rows
+            rows = self._rows(sql, (object_id,))
+            frame = self._frame(rows[0][0]) if rows else None
+            if frame is not None:
+                return Place(frame, rows[0][1], rows[0][2])
+        return None
 
     def frame_named(self, name: bytes) -> Frame | None:
         """Return a frame by its name, or None."""
-        rows = self._rows(
-            f"SELECT {_FRAME} FROM frames f JOIN packs p ON p.id = f.pack WHERE f.name = ? LIMIT 1",
-            (name,),
-        )
-        return self._frame(rows[0]) if rows else None
+        rows = self._rows("SELECT id FROM frames WHERE name = ? ORDER BY id DESC LIMIT 1", (name,))
+        return self._frame(rows[0][0]) if rows else None
 
     def base(self, kind: Kind) -> tuple[bytes, int] | None:
         """Return name and raw length of the largest frame of a kind that needs no other frame."""
@@ -164,19 +171,6 @@ class Index:
         )
         return (row[0] for row in rows)
 
-    def insert(self, name: bytes, size: int, directory: Directory) -> None:
-        """Take in one pack; one that is known already changes nothing."""
-        with self._transaction() as connection:
-            cursor = connection.execute(
-                "INSERT OR IGNORE INTO packs (name, sequence, size) VALUES (?, ?, ?)",
-                (name, directory.sequence, size),
-            )
-            if cursor.rowcount == 0:
-                return
-            pack = cursor.lastrowid
-            for frame in directory.frames:
-                self._insert_frame(connection, pack, frame)
-
     def names_in(self, pack: bytes) -> list[bytes]:
         """Return the names of all objects and frames of a pack."""
         where = (
@@ -202,11 +196,23 @@ class Index:
                 offset += item.length
         return True
 
-    def reset(self) -> None:
-        """Forget everything, hints too."""
+    def insert(self, packs: Iterable[Pack], *, anew: bool = False) -> None:
+        """Take in packs, in order of their sequence; known ones change nothing.
+
+        With `anew` everything known before is forgotten, hints too. One transaction: a reader in
+        another process sees the index as it was, or as it is afterwards.
+        """
         with self._transaction() as connection:
-            for table in _TABLES:
+            for table in _TABLES if anew else ():
                 connection.execute(f"DELETE FROM {table}")
+            for pack in sorted(packs, key=lambda pack: (pack.directory.sequence, pack.name)):
+                cursor = connection.execute(
+                    "INSERT OR IGNORE INTO packs (name, sequence, size) VALUES (?, ?, ?)",
+                    (pack.name, pack.directory.sequence, pack.size),
+                )
+                if cursor.rowcount:
+                    for frame in pack.directory.frames:
+                        self._insert_frame(connection, cursor.lastrowid, frame)
 
     def _insert_frame(
         self, connection: sqlite3.Connection, pack: int | None, frame: FrameEntry
@@ -221,7 +227,7 @@ class Index:
         offset = 0
         for item in frame.objects:
             connection.execute(
-                "INSERT OR IGNORE INTO objects VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)",
                 (item.id, row, offset, item.length),
             )
             offset += item.length
@@ -239,10 +245,22 @@ class Index:
             deepest = max(deepest, frame.depth if frame else 0)
         return deepest + 1
 
-    def _frame(self, row: tuple[Any, ...]) -> Frame:
-        name, kind, codec, offset, length, raw, checksum, prefix, depth = row[:9]
-        path = self._pack_path(name)
-        return Frame(path, kind, codec, offset, length, raw, checksum, _split(prefix), depth)
+    def _frame(self, row: int) -> Frame | None:
+        """Return the frame of a row; frames are few and rows never reused, so each is read once."""
+        known = self._frames.get(row)
+        if known is not None:
+            return known
+        found = self._rows(
+            "SELECT p.name, f.kind, f.codec, f.offset, f.length, f.raw, f.checksum, f.prefix,"
+            " f.depth FROM frames f JOIN packs p ON p.id = f.pack WHERE f.id = ?",
+            (row,),
+        )
+        if not found:
+            return None
+        name, kind, codec, offset, length, raw, checksum, prefix, depth = found[0]
+        path, parts = self._pack_path(name), _split(prefix)
+        self._frames[row] = Frame(path, kind, codec, offset, length, raw, checksum, parts, depth)
+        return self._frames[row]
 
     def _rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with self._lock:

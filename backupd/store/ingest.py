@@ -11,9 +11,11 @@ Nothing here proves that the recipe is right: whoever stores it rebuilds the exp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from backupd.errors import RepositoryDamaged
 from backupd.export import deflate, slices
 from backupd.export.archive import (
     DEFLATED,
@@ -170,9 +172,9 @@ class Ingest:
     def _html_piece(self, data: bytes, identity: str, transform: int) -> Event:
         key = key_of(identity)
         source = self._siblings.get(identity) or self._writer.head(Kind.CONVERSATION, key)
-        if source is not None:
-            found = derive.find(self._writer.read(source), data, transform)
-            if found is not None:
+        with suppress(RepositoryDamaged):  # then it is stored as if there were no such source
+            found = source and derive.find(self._writer.read(source), data, transform)
+            if source and found:
                 return Derived(source, found)
         return Ref(self._writer.add(Kind.HTML, data, key, like=source))
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from backupd.errors import RepositoryLocked
 
+_NOTE = 200  # always this long, so that it is overwritten without truncating the file first
+
 
 class Lock:
     """One held lock; `release` or the end of the process frees it."""
@@ -38,7 +40,7 @@ def acquire(path: Path, verb: str) -> Lock:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        holder = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
+        holder = os.read(descriptor, _NOTE).decode("utf-8", "replace").strip() or "another process"
         os.close(descriptor)
         raise RepositoryLocked(
             f'lock repository "{path.parent}": held by {holder}', "try again when it has ended"
@@ -46,7 +48,6 @@ def acquire(path: Path, verb: str) -> Lock:
     except OSError:
         os.close(descriptor)
         raise
-    note = f"{verb}, process {os.getpid()} on {socket.gethostname()}\n".encode()
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, note, 0)
+    note = f"{verb}, process {os.getpid()} on {socket.gethostname()}"
+    os.pwrite(descriptor, note.encode()[:_NOTE].ljust(_NOTE) + b"\n", 0)
     return Lock(descriptor)

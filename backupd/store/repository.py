@@ -26,7 +26,7 @@ from backupd.store import header, lock, restore
 from backupd.store.adding import Added, Adding, Progress, recover
 from backupd.store.check import Check, CheckReport, Problem, Subset
 from backupd.store.fsio import FileSystem, hash_file, read_chunks
-from backupd.store.index import Index
+from backupd.store.index import Index, Pack
 from backupd.store.packs import PackDamaged, read_directory
 from backupd.store.paths import STAGING, Paths
 from backupd.store.sealed import seal
@@ -311,8 +311,7 @@ class Repository:
     def rebuild_index(self) -> int:
         """Build the object index anew from the packs; return how many there are."""
         with self.lock("rebuild"):
-            self._index.reset()
-            self._refresh()
+            self._refresh(anew=True)
             return len(self._index.packs())
 
     def _acquire(self, verb: str) -> None:
@@ -344,20 +343,18 @@ class Repository:
             elif path.name.startswith("tmp-"):
                 self._files.remove_tree(path)
 
-    def _refresh(self) -> None:
+    def _refresh(self, *, anew: bool = False) -> None:
         """Bring the index up to the packs that are there."""
         with self._mutex:
             present = set(self._paths.pack_names())
             known = self._index.packs()
-            if known - present:
-                self._index.reset()
-                known = set()
+            anew = anew or bool(known - present)
             found = []
-            for name in present - known:
+            for name in present if anew else present - known:
                 try:
                     directory, size = read_directory(self._paths.pack(name))
                 except (OSError, PackDamaged):
                     continue  # `check` names it; what it holds cannot be read meanwhile
-                found.append((directory.sequence, name, size, directory))
-            for _, name, size, directory in sorted(found, key=lambda entry: entry[:2]):
-                self._index.insert(name, size, directory)
+                found.append(Pack(name, size, directory))
+            if found or anew:
+                self._index.insert(found, anew=anew)

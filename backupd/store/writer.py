@@ -7,6 +7,9 @@ The choices cost or save space, never correctness:
   versions of its members (groups beat single deltas); chains longer than the depth below start
   anew, so that reading stays bounded;
 * other text is compressed against the base: the largest frame that needs no other.
+
+A writer that distrusts the repository reads what is known before it relies on it, writes again what
+does not read back, and compresses against nothing old: that heals a damaged repository.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backupd.errors import RepositoryDamaged
 from backupd.store.fsio import FileSystem
 from backupd.store.index import Index
 from backupd.store.naming import Kind, frame_name, object_id
@@ -42,8 +46,11 @@ class _Group:
 class ObjectWriter:
     """Takes objects in and hands their names out; `finish` leaves sealed packs in `staging`."""
 
-    def __init__(self, files: FileSystem, staging: Path, index: Index) -> None:
+    def __init__(
+        self, files: FileSystem, staging: Path, index: Index, *, distrust: bool = False
+    ) -> None:
         self._index = index
+        self._distrust = distrust
         self._packing = Packing(files, staging, index)
         self._groups: dict[tuple[Kind, bool], _Group] = {}
         self._waiting: dict[bytes, bytes] = {}
@@ -60,7 +67,7 @@ class ObjectWriter:
         if key:
             like = like or self.head(kind, key)
             self._heads[kind, key] = name
-        if name in self._waiting or self._packing.knows(name):
+        if name in self._waiting or self._is_stored(name):
             return name
         earlier = self._usable(kind, like)
         group = self._groups.setdefault((kind, earlier is not None), _Group())
@@ -92,9 +99,19 @@ class ObjectWriter:
         """Give up threads and files; what is not sealed is left to be collected."""
         self._packing.close()
 
+    def _is_stored(self, name: bytes) -> bool:
+        if not self._packing.knows(name):
+            return False
+        if self._distrust:
+            try:
+                self._packing.read(name)
+            except RepositoryDamaged:
+                return False
+        return True
+
     def _usable(self, kind: Kind, earlier: bytes | None) -> tuple[bytes, int] | None:
         """Return an earlier version and its length, if compressing against it is sensible."""
-        if earlier is None:
+        if earlier is None or self._distrust:
             return None
         if earlier in self._waiting:
             self._flush()
@@ -126,6 +143,8 @@ class ObjectWriter:
 
     def _base(self, kind: Kind, name: bytes, size: int) -> tuple[bytes, ...]:
         """Return the prefix of a new frame; without a base as large, the frame becomes the base."""
+        if self._distrust:
+            return ()
         known = self._bases.get(kind) or self._index.base(kind)
         if known is not None and known[1] >= min(size, GROUP_BYTES):
             return (known[0],)

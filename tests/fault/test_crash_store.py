@@ -45,7 +45,7 @@ def test_killed_addition_is_whole_or_absent(template: Path, tmp_path: Path, how:
     source = tmp_path / "source-2.zip"
     points = [n for n, name in enumerate(names) if how != "half" or name == "write"]
 
-    for point in (points[i] for i in sample(len(points), 12)):
+    for point in (points[i] for i in sample(len(points), 9)):
         place = copied(template, tmp_path / f"{how}-{point}")
         assert killed_at(place, source, Fault(point, how)) == KILLED, names[point]
         examine(place, source, f"{how} {names[point]} {point}")

@@ -14,7 +14,7 @@ from backupd.store.repository import Repository
 from tests.support.storing import FULL, copied, files_below, put, week
 
 SEED = 20261123
-FLIPS = 10_000 if FULL else 150
+FLIPS = 10_000 if FULL else 80
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +149,46 @@ def test_damage_in_the_base_names_every_snapshot_that_needs_it(
         assert repository.check().ok, "structure alone reads no payloads"
         with pytest.raises(RepositoryDamaged):
             repository.restore_zip(oldest, tmp_path / "out.zip")
+
+
+def damaged_base(template: Path, place: Path) -> Path:
+    """Copy the repository and spoil the frames that all others lean on."""
+    copied(template, place)
+    with Repository.open(place) as repository:
+        oldest = repository.snapshots()[0]
+    pack = place / "packs" / oldest.packs[0][:2] / f"{oldest.packs[0]}.pack"
+    data = bytearray(pack.read_bytes())
+    for position in range(20, len(data) // 2, 50):
+        data[position] ^= 4
+    overwrite(pack, bytes(data))
+    return place
+
+
+def test_damage_does_not_keep_a_new_export_out(template: Path, tmp_path: Path) -> None:
+    place = damaged_base(template, tmp_path / "r")
+    assert restorable(place) == []
+
+    with Repository.open(place) as repository:
+        added = put(repository, tmp_path, week(4), day=4)
+
+        assert b"".join(repository.rebuild(added.snapshot)) == week(4)
+        assert not added.kept_whole
+
+
+def test_adding_a_damaged_export_again_heals_it(template: Path, tmp_path: Path) -> None:
+    place = damaged_base(template, tmp_path / "r")
+    with Repository.open(place) as repository:
+        for number in (1, 2, 3):
+            added = put(repository, tmp_path, week(number), day=number)
+            assert not added.already_stored or number > 1
+
+        report = repository.check(read_data=True)
+        assert report.snapshots == 3
+        assert report.problems, "the damaged pack is still there, and named"
+        assert {name for problem in report.problems for name in problem.affects} == set()
+        assert put(repository, tmp_path, week(1), day=5).already_stored
+        repository.rebuild_index()
+    assert restorable(place) == [week(1), week(2), week(3)]
 
 
 def test_foreign_files_are_named(template: Path, tmp_path: Path) -> None:
