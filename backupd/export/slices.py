@@ -28,7 +28,8 @@ import msgspec
 
 WINDOW = 1 << 20
 MAX_WINDOW = 64 << 20
-_MAX_SHADOW = 24 << 20  # a window of 16 MiB and what was read beyond it
+_FIRST_SHADOW = 4 << 10
+_MAX_SHADOW = 16 << 20
 _MAX_ID = 200
 _NEAR_END = 4096
 _FREE_ELEMENTS = 20_000
@@ -170,7 +171,6 @@ class _Splitter:
         self._done = 0
         self._at = start
         self._before = _BLANK  # what may stand before the first element; then a separator
-        self._shadow = (0, b"")
         self._budget = _FREE_ELEMENTS * _MEAN_ELEMENT
 
     def pieces(self) -> Iterator[Piece]:
@@ -211,20 +211,24 @@ class _Splitter:
             end = _element_end(view)
         if end is _Look.MORE and self._done and not self._window.ended:
             return end  # a fresh window comes first
-        if isinstance(end, _Look) and (shadow := self._shadow_from(start)):
-            end = _element_end(shadow)
+        if isinstance(end, _Look):
+            end = self._end_in_shadow(start, end)
         return end if isinstance(end, _Look) else start + end
 
-    def _shadow_from(self, start: int) -> memoryview | None:
-        """Return a copy of the window from `start` on, without surrogates; None if it has none."""
-        base, shadow = self._shadow
-        if not shadow or start < base:
-            buffer = self._window.buffer
-            if len(buffer) - start > _MAX_SHADOW or not _SURROGATE.search(buffer, start):
-                return None
-            base, shadow = start, _without_surrogates(self._window.copy(start, len(buffer)))
-            self._shadow = base, shadow
-        return memoryview(shadow)[start - base :]
+    def _end_in_shadow(self, start: int, seen: _Look) -> int | _Look:
+        """Look again in copies without surrogates, if there are any; `seen` if not.
+
+        The copies grow from a few KiB, as most elements are small.
+        """
+        buffer, size = self._window.buffer, _FIRST_SHADOW
+        if not _SURROGATE.search(buffer, start):
+            return seen
+        while True:
+            shadow = _without_surrogates(self._window.copy(start, start + size))
+            end = _element_end(memoryview(shadow))
+            if end is not _Look.MORE or start + size >= len(buffer) or size >= _MAX_SHADOW:
+                return end
+            size *= 4
 
     def _cut(self, start: int, end: int) -> Iterator[Piece]:
         """Hand out the element at [start, end) and the glue before it."""
@@ -240,7 +244,6 @@ class _Splitter:
         del self._window.buffer[: self._done]
         self._at -= self._done
         self._done = 0
-        self._shadow = (0, b"")
 
 
 def _element_end(view: memoryview) -> int | _Look:

@@ -70,6 +70,7 @@ def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "WINDOW", 128)
     monkeypatch.setattr(slices, "MAX_WINDOW", 4096)
     monkeypatch.setattr(slices, "_NEAR_END", 40)
+    monkeypatch.setattr(slices, "_FIRST_SHADOW", 32)
     monkeypatch.setattr(slices, "_MAX_SHADOW", 8192)
 
 
