@@ -67,7 +67,7 @@ class Catalog:
 
     def reset(self) -> None:
         """Throw everything away; the next `sync` makes it again."""
-        self._file.begin_anew("asked for")
+        self._file.empty()
 
     def sync(self, source: Source[S], progress: Progress | None = None) -> Synced:
         """Bring the catalog in step with the snapshots of `source`.

@@ -85,9 +85,14 @@ class CatalogFile:
                 raise
 
     def begin_anew(self, reason: str) -> None:
-        """Throw the contents away and go on with an empty file."""
+        """Throw the contents away, which are no good, and say so in the log."""
         with self._lock:
             log.warning("catalog: begun anew: %s", reason)
+            self.empty()
+
+    def empty(self) -> None:
+        """Go on with an empty file, as if the old one had been deleted."""
+        with self._lock:
             self._replace()
             self._open()
 
