@@ -14,6 +14,7 @@ import pytest
 
 from backupd.catalog import Catalog, CatalogBusy, CatalogDamaged
 from backupd.catalog.database import CatalogFile
+from backupd.catalog.ingest import BATCH
 from backupd.errors import BackupdError
 from backupd.export.versions import Change, Counts, Presence
 from tests.support.conversations import line, root, talk, turn
@@ -170,6 +171,20 @@ def test_slice_that_is_lost_costs_its_snapshot_until_it_is_found(catalog: Catalo
     source.objects[lost] = data
     assert catalog.sync(source).damaged == ()
     assert catalog.counts(second) == Counts(4, 1, 1, 0, 2, 1)
+
+
+def test_interrupted_sync_goes_on_where_it_stopped(catalog: Catalog) -> None:
+    source = MemorySource()
+    snapshot = source.add(account(*[1] * (BATCH + 50)), week=0)
+
+    def interrupt(_slices: int, _size: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        catalog.sync(source, interrupt)
+    assert catalog.counts(snapshot) is None
+    assert catalog.sync(source).slices == 50
+    assert catalog.counts(snapshot) == Counts(BATCH + 50, BATCH + 50, 0, 0, 0, 0)
 
 
 def test_mass_drop_and_incomplete_export_mark_nothing_gone(catalog: Catalog) -> None:
