@@ -30,7 +30,7 @@ AUTHSERV_ID = "mx.example.org"
 _VERB_SECONDS = 60
 _LOOK_SECONDS = 0.3
 _STOP_SECONDS = 10
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONUTF8", "PYTHONPATH")
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,8 @@ def _program(root: Path) -> list[str]:
 
 def _environment(root: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    return {**kept, "HOME": str(root), "CREDENTIALS_DIRECTORY": str(root / "credentials")}
+    credentials = str(root / "credentials")
+    return {**kept, "PYTHONUTF8": "1", "HOME": str(root), "CREDENTIALS_DIRECTORY": credentials}
 
 
 def _configuration(stage: Stage) -> str:
