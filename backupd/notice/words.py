@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-_ADDRESS = re.compile(r"[\w+.-]*://\S*|\S+[?&][^\s=]*=\S*")
+_WORD = re.compile(r"\S+")
 _STEPS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 _LONGEST = 10_000
 
@@ -16,9 +16,16 @@ def plain(text: str | None, limit: int = 200) -> str:
     Controls, line ends, direction marks and lone surrogates are written as escapes, so that a
     mail cannot draw a notice of its own.
     """
-    shown = _ADDRESS.sub("(address left out)", (text or "")[:_LONGEST])
+    shown = _WORD.sub(_without_address, (text or "")[:_LONGEST])
     safe = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in shown).strip()
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def _without_address(word: re.Match[str]) -> str:
+    """Return a word, or a remark in its place if it has a scheme or a query."""
+    text = word[0]
+    addressed = "://" in text or ("=" in text and ("?" in text or "&" in text))
+    return "(address left out)" if addressed else text
 
 
 def cause(text: str | None) -> str:
