@@ -124,7 +124,7 @@ def test_a_server_that_is_away_is_told_and_its_return_as_well(sink: MemorySink) 
         account = server.account()
         with watching(make_watcher(account, sink)):
             sink.wait(lambda sink: "recovered" in sink.events)
-            server.stop()
+            server.crash()
             sink.wait(lambda sink: "unreachable" in sink.events)
             server.restart()
             account.deliver(export_mail())
