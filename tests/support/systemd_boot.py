@@ -66,7 +66,9 @@ class Machine:
 
             def ask(line: str) -> str:
                 print(line, file=process.stdin, flush=True)
-                return process.stdout.readline()
+                answer = process.stdout.readline()
+                assert answer, f"{words} has ended"
+                return answer
 
             yield ask
             process.stdin.close()
