@@ -59,7 +59,7 @@ class Added:
     seconds: float
 
 
-class _Care(Enum):
+class Care(Enum):
     """How much an attempt trusts the ZIP to be what it looks like."""
 
     QUICK = "quick"
@@ -95,8 +95,8 @@ class Adding:
         self._snapshots = snapshots
         self._progress = progress or _silent
 
-    def add(self, path: Path, origin: Origin) -> Added:
-        """Store a ZIP, or prove that it is stored already.
+    def add(self, path: Path, origin: Origin, attempts: Iterable[Care] = tuple(Care)) -> Added:
+        """Store a ZIP, or prove that it is stored already; `attempts` are made until one holds.
 
         Raises:
             ArchiveRefused: the file breaks a rule; nothing was stored.
@@ -114,7 +114,8 @@ class Adding:
             return Added(known, True, known.kept_whole, 0, time.monotonic() - started)
         with path.open("rb") as file:
             source = Source(path, sha256, size, scan(file), origin)
-        attempts = list(_Care) if known is None else [_Care.CAREFUL, _Care.WHOLE]
+        if known is not None:
+            attempts = [care for care in attempts if care is not Care.QUICK]
         snapshot = self._store(source, known, attempts)
         seconds = time.monotonic() - started
         return Added(snapshot, False, snapshot.kept_whole, snapshot.stored_bytes, seconds)
@@ -139,16 +140,17 @@ class Adding:
         return len(found) == len(ids)
 
     def _store(
-        self, source: Source, unproven: Snapshot | None, attempts: Iterable[_Care]
+        self, source: Source, unproven: Snapshot | None, attempts: Iterable[Care]
     ) -> Snapshot:
         for care in attempts:
             try:
                 snapshot, streams = self._attempt(source, care)
             except RepositoryDamaged:
-                if care is _Care.WHOLE:
+                if care is Care.WHOLE:
                     raise
                 continue  # damage elsewhere must not keep an export out: the next attempt avoids it
             if unproven is not None and unproven.id != snapshot.id:
+                self._files.remove(self._paths.proofs / unproven.id)
                 self._files.remove(self._paths.snapshots / unproven.id)
             if self._prove(snapshot):
                 name = bytes.fromhex(snapshot.id)
@@ -160,10 +162,10 @@ class Adding:
             "keep the file, check the disk and run check --read-data",
         )
 
-    def _attempt(self, source: Source, care: _Care) -> tuple[Snapshot, list[bytes]]:
+    def _attempt(self, source: Source, care: Care) -> tuple[Snapshot, list[bytes]]:
         """Store the source; return the snapshot and the names of its members' streams."""
         with self._staging() as staging:
-            quick = care is _Care.QUICK
+            quick = care is Care.QUICK
             writer = ObjectWriter(self._files, staging, self._index, distrust=not quick)
             try:
                 memo = Memo(self._index, self._snapshots.recipe_or_none) if quick else None
@@ -179,8 +181,8 @@ class Adding:
             self._index.insert(Pack(pack.digest, pack.size, pack.directory) for pack in packs)
         return self._snapshots.load(name), ingest.streams
 
-    def _events(self, ingest: Ingest, source: Source, care: _Care) -> list[Event]:
-        if care is _Care.WHOLE:
+    def _events(self, ingest: Ingest, source: Source, care: Care) -> list[Event]:
+        if care is Care.WHOLE:
             return ingest.whole(read_chunks(source.path))
         done = 0
 
@@ -209,7 +211,7 @@ class Adding:
     def _manifest(
         self,
         source: Source,
-        care: _Care,
+        care: Care,
         events: list[Event],
         recipe: tuple[bytes, ...],
         packs: list[SealedPack],
@@ -223,7 +225,7 @@ class Adding:
             recipe=tuple(name.hex() for name in recipe),
             packs=tuple(pack.digest.hex() for pack in packs),
             stored_bytes=sum(pack.size for pack in packs),
-            kept_whole=care is _Care.WHOLE,
+            kept_whole=care is Care.WHOLE,
             file_name=origin.file_name,
             received_at=origin.received_at,
             source=origin.source,

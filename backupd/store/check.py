@@ -86,8 +86,14 @@ class Check:
     """One run over a repository."""
 
     def __init__(
-        self, paths: Paths, index: Index, snapshots: Snapshots, progress: Progress | None
+        self,
+        paths: Paths,
+        index: Index,
+        snapshots: Snapshots,
+        refresh: Callable[[], None],
+        progress: Progress | None,
     ) -> None:
+        self._refresh = refresh
         self._paths = paths
         self._index = index
         self._snapshots = snapshots
@@ -99,6 +105,8 @@ class Check:
 
     def run(self, *, read_data: bool, subset: Subset | None, drill: bool) -> CheckReport:
         """Check structure; with `read_data` every byte, or those of a subset; maybe drill."""
+        ids = self._paths.snapshot_ids()  # first: what comes later may not be indexed here yet
+        self._refresh()
         names = sorted(self._paths.pack_names())
         for number, name in enumerate(names, 1):
             self._structure(name)
@@ -111,7 +119,7 @@ class Check:
         if read_data:
             self._read_quarantine()
         self._foreign_files()
-        needs = self._manifests()
+        needs = self._manifests(ids)
         self._trace(needs)
         drilled = self._drill() if drill else ()
         objects = sum(len(f.objects) for d in self._directories.values() for f in d.frames)
@@ -123,6 +131,8 @@ class Check:
         path = self._paths.pack(name)
         try:
             directory, size = read_directory(path)
+        except FileNotFoundError:
+            return  # taken back by a writer meanwhile; if a snapshot needs it, that is said there
         except (OSError, PackDamaged) as error:
             lost = frozenset(self._index.names_in(name))
             self._findings.append(_Finding(path, None, f"pack damaged: {error}", lost))
@@ -176,14 +186,16 @@ class Check:
                 self._findings.append(_Finding(path, item.id, "object has other bytes", lost))
             offset += item.length
 
-    def _manifests(self) -> dict[str, frozenset[bytes]]:
+    def _manifests(self, ids: list[str]) -> dict[str, frozenset[bytes]]:
         """Read every manifest, proof and recipe; return what each snapshot needs."""
         needs: dict[str, frozenset[bytes]] = {}
-        for name in self._paths.snapshot_ids():
+        for name in ids:
             path = self._paths.snapshots / name
             try:
                 snapshot = self._snapshots.load(name)
             except RepositoryDamaged as error:
+                if not path.exists():
+                    continue  # replaced by a better one meanwhile
                 self._problems.append(
                     Problem(self._relative(path), None, error.message, affects=(name,))
                 )
@@ -246,15 +258,14 @@ class Check:
                 self._problem(path, "its bytes do not match its name")
 
     def _foreign_files(self) -> None:
+        found = sorted(path for path in self._paths.packs.rglob("*") if not path.is_dir())
         packs = {self._paths.pack(name) for name in self._paths.pack_names()}
-        for path in sorted(self._paths.packs.rglob("*")):
-            if path not in packs and not path.is_dir():
-                self._problem(path, "no file of a repository")
+        others = sorted((*self._paths.snapshots.iterdir(), *self._paths.proofs.iterdir()))
         ids = set(self._paths.snapshot_ids())
-        for directory in (self._paths.snapshots, self._paths.proofs):
-            for path in sorted(directory.iterdir()):
-                if path.name not in ids:
-                    self._problem(path, "no file of a repository")
+        foreign = [path for path in found if path not in packs]
+        for path in (*foreign, *(path for path in others if path.name not in ids)):
+            if path.exists():
+                self._problem(path, "no file of a repository")
 
     def _drill(self) -> tuple[str, ...]:
         """Rebuild every export from the repository and compare its SHA-256."""

@@ -299,8 +299,7 @@ class Repository:
         Always: structure of packs, manifests, recipes and references. With `read_data`: every
         byte, or the packs of one `subset`. With `drill`: each export is rebuilt and hashed.
         """
-        self._refresh()
-        run = Check(self._paths, self._index, self._snapshots, progress)
+        run = Check(self._paths, self._index, self._snapshots, self._refresh, progress)
         return run.run(read_data=read_data, subset=subset, drill=drill)
 
     def stats(self) -> Stats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,4 +67,8 @@ def gather(paths: Paths, index: Index, snapshots: Iterable[Snapshot]) -> Stats:
 
 
 def _size(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    total = 0
+    for path in directory.rglob("*"):
+        with suppress(FileNotFoundError):  # temporary files come and go
+            total += path.stat().st_size if path.is_file() else 0
+    return total

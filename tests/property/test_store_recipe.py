@@ -59,7 +59,7 @@ def members(inside: st.SearchStrategy[list[Event]]) -> st.SearchStrategy[list[Ev
 EVENTS = members(members(st.lists(LEAVES, max_size=6)))
 
 
-@settings(max_examples=MANY, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=MANY, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(EVENTS)
 def test_recipe_says_what_was_written(events: list[Event]) -> None:
     recipe = Recipe(encode(events))
@@ -72,7 +72,7 @@ def test_recipe_says_what_was_written(events: list[Event]) -> None:
     ]
 
 
-@settings(max_examples=MANY * 2)
+@settings(max_examples=MANY * 2, deadline=None)
 @given(st.binary(max_size=200).map(lambda data: b"\x01" + data), st.data())
 def test_recipe_of_any_bytes_is_read_or_refused(data: bytes, draw: st.DataObject) -> None:
     events = encode([Begin("a", Coding.STORED), Ref(object_id(b"x"), True), Raw(b"abc"), End()])
@@ -86,7 +86,7 @@ def test_recipe_of_any_bytes_is_read_or_refused(data: bytes, draw: st.DataObject
             continue
 
 
-@settings(max_examples=MANY)
+@settings(max_examples=MANY, deadline=None)
 @given(st.binary(max_size=3000), st.binary(max_size=3000))
 def test_frame_comes_back_and_wrong_bytes_are_refused(data: bytes, prefix: bytes) -> None:
     codec, payload = frames.encode(data, prefix)
@@ -98,7 +98,7 @@ def test_frame_comes_back_and_wrong_bytes_are_refused(data: bytes, prefix: bytes
         frames.decode(9, payload, prefix, len(data))
 
 
-@settings(max_examples=MANY * 2)
+@settings(max_examples=MANY * 2, deadline=None)
 @given(st.binary(max_size=200))
 def test_frame_of_any_bytes_is_read_or_refused(payload: bytes) -> None:
     for length in (0, 10, 1000):
@@ -131,7 +131,7 @@ def escaped(value: object) -> object:
     return value
 
 
-@settings(max_examples=MANY * 3)
+@settings(max_examples=MANY * 3, deadline=None)
 @given(VALUES)
 def test_page_text_is_derived_from_json(value: object) -> None:
     """The transforms equal a real dump of the escaped value, whatever the strings hold."""
@@ -159,7 +159,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return writer.seal().path
 
 
-@settings(max_examples=MANY * 2)
+@settings(max_examples=MANY * 2, deadline=None)
 @given(st.data())
 def test_damaged_pack_structure_is_refused(
     pack: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -180,7 +180,7 @@ def test_damaged_pack_structure_is_refused(
             read_directory(place)
 
 
-@settings(max_examples=MANY)
+@settings(max_examples=MANY, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_no_manifest_and_no_proof(data: bytes) -> None:
     with pytest.raises(ManifestDamaged):

@@ -22,7 +22,12 @@ from backupd.errors import (
     UsageError,
 )
 from backupd.export.archive import ArchiveRefused
+from backupd.store.adding import Adding, Care
+from backupd.store.fsio import FileSystem
+from backupd.store.index import Index
+from backupd.store.paths import Paths
 from backupd.store.repository import Repository, Snapshot
+from backupd.store.snapshots import Snapshots
 from tests.support.storing import (
     conversation,
     export_bytes,
@@ -145,6 +150,27 @@ def test_encoder_that_misleads_at_the_start_is_found_out(
     assert added.snapshot.proven_at is not None
     assert added.snapshot.kept_streams == ("a.bin",)
     assert len(repository.snapshots()) == 1
+
+
+def test_zip_kept_whole_comes_back_whole_and_in_members(tmp_path: Path) -> None:
+    """The last resort, when no recipe gives the ZIP back."""
+    Repository.create(tmp_path / "r").close()
+    source = tmp_path / "x.zip"
+    source.write_bytes(week(1))
+    paths = Paths(tmp_path / "r")
+    index = Index(paths.index, paths.pack)
+    adding = Adding(paths, FileSystem(), index, Snapshots(paths, index), None)
+
+    added = adding.add(source, origin(), attempts=[Care.WHOLE])
+    index.close()
+
+    assert added.kept_whole
+    assert added.snapshot.conversations == 0
+    with Repository.open(tmp_path / "r") as repository:
+        assert given_back(repository, added.snapshot) == week(1)
+        assert repository.restore_members(added.snapshot, tmp_path / "out") == 7
+        assert repository.check(read_data=True, drill=True).ok
+        assert put(repository, tmp_path, week(1)).already_stored
 
 
 def test_file_that_breaks_a_rule_is_quarantined_whole(
