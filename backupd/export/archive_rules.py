@@ -80,7 +80,7 @@ class ArchiveLimits:
     """
 
     max_members: int = 250_000
-    max_directory: int = 128 * MIB
+    max_directory: int = 48 * MIB
     max_name: int = 4096
     max_total: int = 200 * GIB
     max_ratio: int = 300
