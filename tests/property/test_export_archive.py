@@ -18,7 +18,7 @@ from backupd.export.archive import (
 )
 from tests.support.zips import LEGITIMATE
 
-EXAMPLES = 20_000 if os.environ.get("BACKUPD_FULL") else 1200
+EXAMPLES = 20_000 if os.environ.get("BACKUPD_FULL") else 800
 GOOD = {name: make() for name, make in LEGITIMATE.items()}
 LIMITS = ArchiveLimits(max_total=50 << 20, max_members=1000)
 

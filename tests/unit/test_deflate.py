@@ -25,7 +25,7 @@ def prose(size: int, seed: int = 1) -> bytes:
     return " ".join(rng.choices(WORDS, k=size // 6)).encode()[:size]
 
 
-TEXT = prose(1_500_000)
+TEXT = prose(700_000)
 NOISE = random.Random(2).randbytes(400_000)
 
 

@@ -234,7 +234,7 @@ def big_file(size: int) -> Iterator[bytes]:
 
 
 def test_memory_does_not_grow_with_the_file() -> None:
-    size = (1 << 30) if os.environ.get("BACKUPD_FULL") else (60 << 20)
+    size = (1 << 30) if os.environ.get("BACKUPD_FULL") else (24 << 20)
     block_slices = len(MANY)
     tracemalloc.start()
     try:
@@ -244,7 +244,7 @@ def test_memory_does_not_grow_with_the_file() -> None:
         tracemalloc.stop()
 
     assert found == (size // len(OF_2023[1:-1])) * block_slices
-    assert peak < 16 << 20
+    assert peak < 12 << 20
 
 
 def test_pieces_arrive_while_the_file_is_still_read() -> None:
