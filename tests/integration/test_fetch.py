@@ -95,6 +95,25 @@ def test_file_is_fetched_whole_hashed_and_private(server: Server, get: Get, part
     assert stat.S_IMODE(part.with_suffix(".json").stat().st_mode) == 0o600
 
 
+def test_file_sidecar_and_directory_are_durable_before_success(
+    server: Server, get: Get, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, int]] = []
+    fsync = os.fsync
+
+    def noting(fd: int) -> None:
+        fsync(fd)
+        synced.append((os.readlink(f"/proc/self/fd/{fd}"), os.fstat(fd).st_size))
+
+    monkeypatch.setattr(os, "fsync", noting)
+    server.play(serve(DATA))
+    get()
+
+    paths = [path for path, _ in synced]
+    assert paths[-3:] == [str(part), f"{part.with_suffix('.json')}.new", str(part.parent)]
+    assert (str(part), len(DATA)) in synced
+
+
 def test_connection_is_diverted_while_url_host_and_tls_name_stay(server: Server, get: Get) -> None:
     server.play(serve(DATA))
     get()

@@ -11,6 +11,7 @@ from tests.support.https import Exchange, Script, sample, serve
 
 DATA = sample()
 OTHER = sample(seed=2)[: len(DATA)]
+SMALL = sample(128 * 1024, seed=3)
 CUT = len(DATA) // 2
 TAG = 'ETag: "kept"'
 
