@@ -7,6 +7,7 @@ else to stderr.
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import sys
@@ -99,6 +100,9 @@ def cli(
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code of `docs/exit-codes.md`."""
     os.umask(0o077)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a title may hold any character
     try:
         result = cli.main(args=arguments, prog_name="backupd", standalone_mode=False)
     except click.exceptions.Exit as leaving:

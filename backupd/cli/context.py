@@ -124,7 +124,7 @@ def _moved(settings: Settings, path: Path) -> Settings:
 
 def emit_json(value: object) -> None:
     """Write one JSON document to stdout."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=True)
     sys.stdout.write("\n")
 
 

@@ -19,7 +19,7 @@ def command() -> None:
 @command.command("test")
 @click.pass_obj
 def test(context: Context) -> int:
-    """Send a test notice to the journal and to every channel, at once; exit code 1 if one fails."""
+    """Send a test notice to every channel, at once; exit code 1 if one fails."""
     from backupd import notice
     from backupd.credentials import Credentials
     from backupd.notify.channels import open_channels

@@ -25,6 +25,7 @@ def command(context: Context) -> int:
         try:
             report = one_pass(rooms, credentials, threading.Event())
         finally:
+            credentials.close()
             rooms.close()
     context.say(
         f"{report.mailboxes} mailbox(es) read, {report.found} new mail(s),"

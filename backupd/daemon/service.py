@@ -70,6 +70,7 @@ class Service:
                 rooms.tell(notice.service_stopped(version=__version__))
             rooms.notifier.flush(rooms.clock(), LAST_TURN)
         finally:
+            credentials.close()
             rooms.close()
         return settings
 

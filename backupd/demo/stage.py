@@ -182,8 +182,12 @@ def _program(root: Path) -> list[str]:
 
 def _environment(root: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    credentials = str(root / "credentials")
-    return {**kept, "PYTHONUTF8": "1", "HOME": str(root), "CREDENTIALS_DIRECTORY": credentials}
+    own = {
+        "HOME": str(root),
+        "CREDENTIALS_DIRECTORY": str(root / "credentials"),
+        "BACKUPD_JOURNAL": "off",  # the demo leaves nothing in the machine's journal
+    }
+    return {**kept, **own}
 
 
 def _configuration(stage: Stage) -> str:

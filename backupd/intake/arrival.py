@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sqlite3
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from backupd import notice
-from backupd.errors import BackupdError
 from backupd.intake.rooms import Rooms
 from backupd.ledger.deliveries import Delivery, Opening, Place, State
 from backupd.ledger.messages import Verdict
@@ -24,6 +24,21 @@ from backupd.mail.message import Kind, Message, MessageRefused, classify, parse
 from backupd.mail.proof import Proof, ProofMissing, prove
 
 log = logging.getLogger(__name__)
+
+MOST_REFUSALS = 10
+"""A day and mailbox: so many refused mails are told of one by one; a flood only fills the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A proven mail with its link."""
+
+    proof: Proof
+    link: Link
+
+
+_Decision: TypeAlias = _Ready | Kind | str
+"""What to do about a mail; a text is the reason for refusing it."""
 
 
 class Arrivals:
@@ -67,15 +82,7 @@ class Arrivals:
             return
         if self._rooms.messages.known(mailbox, message.message_key):
             return
-        try:
-            self._judge(place, message, received_at)
-        except (BackupdError, sqlite3.Error):
-            raise  # the ledger cannot take the verdict: the mail is looked at again
-        except Exception as error:
-            # One mail that breaks the program must not make it deaf to all that follow.
-            log.exception("mailbox %s: a mail could not be judged", mailbox)
-            reason = f"it could not be read ({type(error).__name__})"
-            self._refuse(place, message.message_key, message.sender, reason, Verdict.UNREADABLE)
+        self._act(place, message, received_at, self._decide(mailbox, message, received_at))
 
     def unreadable(self, mailbox: str, folder: str, uid: int, reason: str) -> None:
         """Tell of a mail that could not be read at all."""
@@ -99,22 +106,40 @@ class Arrivals:
         self._rooms.messages.set_fact(f"mailbox:{mailbox}", "ok", self._rooms.clock())
         self._rooms.tell(notice.mailbox_recovered(mailbox=mailbox))
 
-    def _judge(self, place: Place, message: Message, received_at: datetime) -> None:
-        kind = classify(message)
-        if kind is Kind.OTHER:
-            self._remember(place, message.message_key, Verdict.OTHER)
-            return
-        try:
-            proof = prove(message, self._authserv_ids(place.mailbox))
-            if kind is Kind.STARTED:
-                self._started(place, message)
-            else:
-                self._ready(place, message, proof, received_at)
-        except (ProofMissing, LinkRefused) as refused:
-            self._refuse(place, message.message_key, message.sender, str(refused), Verdict.REFUSED)
+    def _decide(self, mailbox: str, message: Message, received_at: datetime) -> _Decision:
+        """Decide what a mail is, from its bytes alone; never raises.
 
-    def _ready(self, place: Place, message: Message, proof: Proof, received_at: datetime) -> None:
-        link = find(message, received_at)
+        One mail that breaks the program must not make it deaf to all that follow.
+        """
+        try:
+            kind = classify(message)
+            if kind is Kind.OTHER:
+                return Kind.OTHER
+            proof = prove(message, self._rooms.settings.mailboxes[mailbox].authserv_ids)
+            if kind is Kind.STARTED:
+                return Kind.STARTED
+            return _Ready(proof, find(message, received_at))
+        except (ProofMissing, LinkRefused) as refused:
+            return str(refused)
+        except Exception as error:
+            log.exception("mailbox %s: a mail could not be judged", mailbox)
+            return f"it could not be read ({type(error).__name__})"
+
+    def _act(
+        self, place: Place, message: Message, received_at: datetime, decision: _Decision
+    ) -> None:
+        match decision:
+            case _Ready():
+                self._ready(place, message, decision, received_at)
+            case str():
+                self._refuse(place, message.message_key, message.sender, decision, Verdict.REFUSED)
+            case Kind.STARTED:
+                self._started(place, message)
+            case _:
+                self._remember(place, message.message_key, Verdict.OTHER)
+
+    def _ready(self, place: Place, message: Message, ready: _Ready, received_at: datetime) -> None:
+        link = ready.link
         known = self._rooms.deliveries.of_file(link.file_name)
         if known is not None and known.state is not State.EXPIRED:
             self._remember(place, message.message_key, Verdict.DUPLICATE, known.id)
@@ -122,7 +147,7 @@ class Arrivals:
         now = self._rooms.clock()
         with self._rooms.database.transaction():
             delivery = self._rooms.deliveries.open(
-                _opening(place, message, proof, link, received_at), now
+                _opening(place, message, ready, received_at), now
             )
             self._remember(place, message.message_key, Verdict.DELIVERY, delivery.id)
             self._rooms.messages.close_requests(place.mailbox, delivery.id, now)
@@ -139,24 +164,25 @@ class Arrivals:
     def _refuse(
         self, place: Place, key: str, sender: str | None, reason: str, verdict: Verdict
     ) -> None:
+        now = self._rooms.clock()
         with self._rooms.database.transaction():
+            told = self._rooms.messages.refused_since(place.mailbox, now - timedelta(days=1))
             self._remember(place, key, verdict)
-            self._rooms.tell(
-                notice.mail_refused(mailbox=place.mailbox, sender=sender, reason=reason)
-            )
+            if told < MOST_REFUSALS:
+                self._rooms.tell(
+                    notice.mail_refused(mailbox=place.mailbox, sender=sender, reason=reason)
+                )
+        if told >= MOST_REFUSALS:
+            log.warning("mailbox %s: one more mail refused: %s", place.mailbox, reason)
 
     def _remember(
         self, place: Place, key: str, verdict: Verdict, delivery: str | None = None
     ) -> None:
         self._rooms.messages.remember(place.mailbox, key, verdict, delivery, self._rooms.clock())
 
-    def _authserv_ids(self, mailbox: str) -> tuple[str, ...]:
-        return self._rooms.settings.mailboxes[mailbox].authserv_ids
 
-
-def _opening(
-    place: Place, message: Message, proof: Proof, link: Link, received_at: datetime
-) -> Opening:
+def _opening(place: Place, message: Message, ready: _Ready, received_at: datetime) -> Opening:
+    proof, link = ready.proof, ready.link
     return Opening(
         place=place,
         message_id=message.message_id,

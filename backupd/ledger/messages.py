@@ -58,6 +58,15 @@ class Messages:
                 (mailbox, message_key, stamp(now), verdict.value, delivery),
             )
 
+    def refused_since(self, mailbox: str, since: datetime) -> int:
+        """Count the messages of a mailbox that were refused or unreadable since then."""
+        row = self._db.row(
+            "SELECT count(*) AS number FROM messages WHERE mailbox = ? AND seen_at > ?"
+            " AND verdict IN (?, ?)",
+            (mailbox, stamp(since), Verdict.REFUSED.value, Verdict.UNREADABLE.value),
+        )
+        return 0 if row is None else int(row["number"])
+
     def cursor(self, mailbox: str, folder: str) -> tuple[int, int] | None:
         """Return (UIDVALIDITY, last UID seen) of a folder, or None before the first contact."""
         row = self._db.row(

@@ -7,7 +7,6 @@ import json
 import random
 import shutil
 import signal
-import sqlite3
 import time
 import zipfile
 from collections.abc import Iterator
@@ -40,19 +39,9 @@ def big_zip(path: Path, mebibytes: int) -> Path:
     return path
 
 
-def deliveries(stage: Stage) -> list[sqlite3.Row]:
-    ledger = stage.root / "state" / "ledger.sqlite"
-    if not ledger.exists():
-        return []
-    connection = sqlite3.connect(ledger)
-    connection.row_factory = sqlite3.Row
-    rows = connection.execute("SELECT * FROM deliveries ORDER BY created_at").fetchall()
-    connection.close()
-    return rows
-
-
 def states(stage: Stage) -> list[str]:
-    return [row["state"] for row in deliveries(stage)]
+    rows = stage.ledger("SELECT state FROM deliveries ORDER BY created_at")
+    return [row["state"] for row in rows]
 
 
 def test_a_mail_becomes_a_snapshot_that_comes_back_byte_for_byte(staged: Staged) -> None:
@@ -122,10 +111,8 @@ def test_a_started_mail_opens_a_request_that_the_export_closes(staged: Staged) -
         imap.deliver(stage.ready_mail(export), just_now())
         until(lambda: "stored" in stage.events(), 30, "the export")
 
-    connection = sqlite3.connect(stage.root / "state" / "ledger.sqlite")
-    closed = connection.execute("SELECT closed_at IS NOT NULL FROM requests").fetchall()
-    connection.close()
-    assert closed == [(1,)]
+    closed = stage.ledger("SELECT closed_at FROM requests")
+    assert [row["closed_at"] is not None for row in closed] == [True]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

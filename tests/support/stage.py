@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -87,7 +88,21 @@ poll = "2s"
 
     def events(self) -> list[str]:
         """Return the events of the notice log, oldest first."""
-        return [entry["event"] for entry in self.json("notices")]
+        return [row["event"] for row in self.ledger("SELECT event FROM notices ORDER BY id")]
+
+    def ledger(self, sql: str) -> list[sqlite3.Row]:
+        """Read the ledger; empty as long as there is none."""
+        try:
+            connection = sqlite3.connect(f"file:{self.root}/state/ledger.sqlite?mode=ro", uri=True)
+        except sqlite3.OperationalError:
+            return []
+        try:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(sql).fetchall()
+        except sqlite3.OperationalError:
+            return []  # the tables are being made
+        finally:
+            connection.close()
 
     def command(self) -> list[str]:
         """Return the command line up to the verb."""
@@ -96,7 +111,12 @@ poll = "2s"
     def environment(self) -> dict[str, str]:
         """Return the daemon's environment: credentials as the service manager hands them over."""
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        return {**kept, "CREDENTIALS_DIRECTORY": str(self.credentials), "HOME": str(self.root)}
+        return {
+            **kept,
+            "CREDENTIALS_DIRECTORY": str(self.credentials),
+            "HOME": str(self.root),
+            "BACKUPD_JOURNAL": "off",
+        }
 
     @contextmanager
     def daemon(self) -> Iterator[subprocess.Popen[bytes]]:
