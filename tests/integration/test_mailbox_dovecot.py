@@ -201,12 +201,12 @@ def test_a_large_mailbox_costs_one_search_and_few_headers(
     account: Account, sink: MemorySink
 ) -> None:
     with account.client() as client:
-        for number in range(250):
+        for number in range(210):
             sender = "noreply@tm.openai.com" if number % 2 else "a@example.org"
             client.append("INBOX", export_mail(sender=sender))
     watcher = make_watcher(account, sink)
 
-    assert watcher.poll_once() == 125
+    assert watcher.poll_once() == 105
     began = time.monotonic()
     assert watcher.poll_once() == 0
     assert time.monotonic() - began < 1
@@ -216,9 +216,9 @@ def test_an_idle_watcher_is_cheap(account: Account, sink: MemorySink) -> None:
     watcher = Watcher("test", account.settings(), lambda: account.password, sink, now)
     with watching(watcher):
         sink.wait(lambda sink: "recovered" in sink.events)
-        time.sleep(3)
+        time.sleep(2.5)
         began = time.process_time()
-        time.sleep(2)
+        time.sleep(1.5)
         used = time.process_time() - began
         assert time.monotonic() - watcher.heartbeat < 31
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import resource
 import socket
 import threading
@@ -160,6 +161,8 @@ CASES = [
     for place in PLACES
     if (place, fault) != ("LOGGED-IN", senseless)  # BAD to a login is a refusal
 ]
+if os.environ.get("BACKUPD_FULL") != "1":
+    CASES = CASES[::2]  # nine places: every fault and every place is still among them
 
 
 def times(number: int, fault: Hook) -> Hook:
@@ -499,11 +502,11 @@ def test_a_flood_in_idle_does_not_make_a_busy_loop(
         sink.wait(lambda sink: "recovered" in sink.events)
         server.wait(lambda server: sum("IDLE" in line for line in server.commands) >= 2)
         passes = sum("SEARCH" in line for line in server.commands)
-        time.sleep(2)
+        time.sleep(1)
         made = sum("SEARCH" in line for line in server.commands) - passes
         assert time.monotonic() - watcher.heartbeat < 2
 
-    assert made <= 2 * 3
+    assert made <= 2 * 2
 
 
 def test_a_connection_at_its_end_costs_no_processor_time(

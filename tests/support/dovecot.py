@@ -177,7 +177,7 @@ class Dovecot:
             self._start()
             if self._answers():
                 return self
-            self.stop()
+            self.crash()
         log = (self.home / "dovecot.log").read_text(errors="replace")[-2000:]
         self.__exit__(None, None, None)
         raise RuntimeError(f"Dovecot did not come up:\n{log}")
@@ -188,20 +188,13 @@ class Dovecot:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        self.crash()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def account(self) -> Account:
         """Return an account that no other test has used."""
         self._next += 1
         return Account(self, f"user{self._next}")
-
-    def stop(self) -> None:
-        """End the server; its mail stays."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(20)
-            self._process = None
 
     def signal(self, number: int) -> None:
         """Send a signal to the server's processes, all of which are children of the first."""
@@ -211,11 +204,12 @@ class Dovecot:
             os.kill(pid, number)
 
     def crash(self) -> None:
-        """End all processes at once; an ordinary stop lets connections live on for 10 seconds."""
-        self.signal(signal.SIGKILL)
-        assert self._process is not None
-        self._process.wait(20)
-        self._process = None
+        """End all processes at once: an ordinary stop lets connections live on for 10 seconds."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                self.signal(signal.SIGKILL)
+            self._process.wait(20)
+            self._process = None
 
     def restart(self) -> None:
         """Start again on the same ports."""
