@@ -83,6 +83,28 @@ def test_usage_names_every_command(arguments: list[str], code: int, dev: ModuleT
     assert {name for name in dev.COMMANDS if f"./dev {name} " not in shown} == set()
 
 
+def test_script_finds_its_python_without_any_environment() -> None:
+    """As `/usr/bin/env python3` starts it without PATH, Python does not know its own name."""
+    probe = (
+        "import sys; from importlib.machinery import SourceFileLoader as Loader;"
+        f"dev = Loader('dev', {str(ROOT / 'dev')!r}).load_module();"
+        "print(repr(sys.executable), dev.interpreter(), dev.find('sh'))"
+    )
+    done = subprocess.run(
+        ["python3", "-W", "ignore", "-c", probe],
+        executable=os.path.realpath(sys.executable),
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    known, python, shell = done.stdout.split()
+    assert known == "''"
+    assert Path(python).is_file()
+    assert Path(shell).is_file()
+
+
 def test_environment_is_freed_of_what_would_disturb(
     dev: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
