@@ -57,7 +57,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:
     """
     text = _read(path)
     report = Report(path, text)
-    return build(_parse(path, text), _default_state(environ), report)
+    return build(_parse(path, text), _default_state(path, environ), report)
 
 
 def example_text() -> str:
@@ -65,12 +65,17 @@ def example_text() -> str:
     return (resources.files("backupd.config") / "backupd.example.toml").read_text("utf-8")
 
 
-def _default_state(environ: Mapping[str, str]) -> Path:
-    """Return the state directory: what systemd made for us, else the usual place."""
+def _default_state(path: Path, environ: Mapping[str, str]) -> Path:
+    """Return the state directory: what systemd made for us, else the usual place.
+
+    The system's configuration has the system's state, whoever asks.
+    """
     first = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if Path(first).is_absolute():
         return Path(first)
-    return SYSTEM_STATE if os.geteuid() == 0 else platformdirs.user_state_path("backupd")
+    if path == SYSTEM_FILE or os.geteuid() == 0:
+        return SYSTEM_STATE
+    return platformdirs.user_state_path("backupd")
 
 
 def _user_files(environ: Mapping[str, str]) -> list[Path]:

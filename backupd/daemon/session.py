@@ -69,7 +69,8 @@ class Session:
         self._rooms.repository.collect(self._fetcher.wanted())
         for loop in self._loops:
             loop.start()
-        self._jobs.every("tick", TICK, self._tick)
+        pulse = timedelta(seconds=self._manager.pulse(TICK.total_seconds()))
+        self._jobs.every("tick", pulse, self._tick)
         self._jobs.every("outbox", timedelta(seconds=60), self._outbox_bell.set)
         self._jobs.every("care", timedelta(minutes=15), self._care_bell.set)
         self._jobs.start()

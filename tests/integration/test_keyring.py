@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from backupd.credentials import keyring_call
 from tests.support import needs
 
 UNLOCKED = "printf PASS | gnome-keyring-daemon --unlock --components=secrets"
@@ -134,9 +135,7 @@ def test_a_plaintext_member_of_the_chain_is_refused(tmp_path: Path) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: weak\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[keyring.backends]\nweak = weak\n")
-    child = Path(sys.modules["backupd.credentials.keyring_call"].__file__ or "").with_name(
-        "keyring_child.py"
-    )
+    child = Path(keyring_call.__file__).with_name("keyring_child.py")
     needs("gnome-keyring-daemon", "dbus-run-session")
     line = f'{UNLOCKED} >/dev/null 2>&1; exec "$@"'
     start = f"import sys, runpy; sys.path.insert(0, {str(tmp_path / 'site')!r}); "

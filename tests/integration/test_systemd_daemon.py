@@ -174,7 +174,6 @@ def short_watchdog(machine: Machine) -> Iterator[None]:
     machine.run("systemctl", "daemon-reload")
 
 
-@pytest.mark.xfail(strict=True, reason="the daemon's pulse does not follow WatchdogSec= yet")
 def test_hung_daemon_is_killed_and_comes_back(short_watchdog: None, service: Machine) -> None:
     hung = service.show(UNIT, "MainPID")
     time.sleep(3)  # longer than the watchdog allows without a sign of life
