@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-OPERATION_SECONDS = 120.0
+OPERATION_SECONDS = 60.0
 
 # imaplib sends a command in pieces, which must not wait for each other. A connection that a NAT or
 # a firewall has forgotten is found dead within about two minutes.

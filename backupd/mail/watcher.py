@@ -97,6 +97,7 @@ class Watcher:
         self._kick = threading.Event()
         self._lock = threading.Lock()
         self._guards: list[Guard] = []
+        self._remembered: str | None = None
         self._idling = False
         self._crash: BaseException | None = None
         self._heartbeat = time.monotonic()
@@ -109,11 +110,12 @@ class Watcher:
 
     @property
     def heartbeat(self) -> float:
-        """Monotonic time of the worker's last sign of life; less than three minutes ago."""
+        """Monotonic time of the worker's last sign of life, at most about two minutes ago."""
         return self._heartbeat
 
     def wake(self) -> None:
         """Begin anew at once: after a reload, a changed credential, a sleep of the machine."""
+        self._remembered = None
         self._kick.set()
         if self._idling:
             self._abort()
@@ -279,7 +281,7 @@ class Watcher:
         try:
             if self._stop.is_set():
                 guard.abort()
-            session = connect(self._settings, self._secret(), guard)
+            session = self._login(guard)
             try:
                 yield session
             finally:
@@ -287,6 +289,24 @@ class Watcher:
         finally:
             with self._lock:
                 self._guards.remove(guard)
+
+    def _login(self, guard: Guard) -> Session:
+        """Connect with the password that worked last; ask for it if there is none or it changed.
+
+        Asking each time would run a password program, which may want a person, at each poll. A
+        token is always asked for: it is short-lived.
+        """
+        known = self._remembered
+        secret = known or self._secret()
+        try:
+            session = connect(self._settings, secret, guard)
+        except MailboxRefused:
+            self._remembered = None
+            if known is None or (secret := self._secret()) == known:
+                raise
+            session = connect(self._settings, secret, guard)
+        self._remembered = secret if self._settings.auth == "password" else None
+        return session
 
     def _abort(self) -> None:
         with self._lock:

@@ -22,7 +22,7 @@ from tests.support.scripted_imap import ScriptedImap
 
 Deliver = Callable[[bytes, str, datetime | None], None]
 
-QUICK = Pace(settle=0.3, retry=0.1, retry_most=0.5)
+QUICK = Pace(settle=0.3, rest=0.2, retry=0.1, retry_most=0.5)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from backupd.mail.watcher import Pace, Watcher
 from tests.support.dovecot import Account, Dovecot
 from tests.support.mail_sink import MemorySink, export_mail, now
 
-QUICK = Pace(settle=0.3, retry=0.1, retry_most=0.5)
+QUICK = Pace(settle=0.3, rest=0.2, retry=0.1, retry_most=0.5)
 RUNS = 20 if os.environ.get("BACKUPD_FULL") == "1" else 3
 
 
