@@ -17,7 +17,6 @@ import click
 if TYPE_CHECKING:
     from backupd.catalog import Catalog
     from backupd.config import Settings
-    from backupd.intake.rooms import Rooms
     from backupd.ledger.db import Database
     from backupd.store.repository import Repository
 
@@ -99,17 +98,6 @@ class Context:
             yield database
         finally:
             database.close()
-
-    @contextmanager
-    def rooms(self) -> Iterator[Rooms]:
-        """Open everything the pipeline works with and close it afterwards."""
-        from backupd.wiring import open_rooms
-
-        rooms, _credentials = open_rooms(self.settings(), now)
-        try:
-            yield rooms
-        finally:
-            rooms.close()
 
     def say(self, text: str) -> None:
         """Write one line for the person, to stderr, unless `--quiet`."""

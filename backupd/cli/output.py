@@ -41,7 +41,8 @@ def progress_bar(quiet: bool) -> Iterator[Progress | None]:
     """Show a progress bar on a terminal's stderr; None where there is nobody to see it."""
     from rich.console import Console
 
-    console = Console(stderr=True)
+    coloured = click.get_current_context().color is not False
+    console = Console(stderr=True, no_color=not coloured)
     if quiet or not console.is_terminal:
         yield None
         return

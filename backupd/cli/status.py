@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 def command(context: Context, as_json: bool) -> int:
     """Show OK, PENDING, OVERDUE, DEGRADED or ACTION NEEDED; the exit code says the same."""
     from backupd.intake.overview import overview
+    from backupd.ledger.deliveries import Deliveries
+    from backupd.ledger.messages import Messages
 
     moment = now()
-    with context.rooms() as rooms:
-        seen = overview(rooms.settings, rooms.deliveries, rooms.messages, rooms.repository, moment)
+    with context.ledger() as ledger, context.repository() as repository:
+        seen = overview(
+            context.settings(), Deliveries(ledger), Messages(ledger), repository, moment
+        )
     if as_json:
         emit_json(_json(seen))
     else:
