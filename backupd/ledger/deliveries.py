@@ -1,9 +1,10 @@
 """Deliveries: everything known about one export on its way in.
 
-A delivery moves seen → proven → fetching → fetched → stored, or ends as needs-you, expired or
-refused; only the methods below move it. Each method is one durable transaction and may be nested
-in a caller's transaction. The signed link is stored from `proven` until the delivery is stored,
-expired or refused, and is erased by the same statement that ends it (I6).
+A delivery moves proven → fetching → fetched → stored, waits as needs-you, or ends as expired or
+refused; only the methods below move it. That its mail was seen is the message's row (`messages`).
+Each method is one durable transaction and may be nested in a caller's transaction. The signed link
+is stored from `proven` until the delivery is stored, expired or refused, or its file lies in
+quarantine, and is erased by the same statement (I6).
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from backupd.ledger.db import Database
 class State(StrEnum):
     """Where a delivery stands."""
 
-    SEEN = "seen"
     PROVEN = "proven"
     FETCHING = "fetching"
     FETCHED = "fetched"
@@ -155,11 +155,6 @@ class Deliveries:
             raise KeyError(identity)
         return _delivery(row)
 
-    def all(self) -> list[Delivery]:
-        """Return every delivery, newest first."""
-        rows = self._db.rows("SELECT * FROM deliveries ORDER BY created_at DESC, id")
-        return [_delivery(row) for row in rows]
-
     def pending(self) -> list[Delivery]:
         """Return the deliveries that are neither stored nor ended, nearest deadline first."""
         return self._in_states(PENDING)
@@ -204,15 +199,15 @@ class Deliveries:
         )
 
     def needs_you(
-        self, identity: str, at: datetime | None, outcome: str, detail: str, now: datetime
+        self, identity: str, at: datetime, outcome: str, detail: str, now: datetime
     ) -> None:
-        """Record that a person has to act; `at` is the next unattended attempt, if any."""
+        """Record that a person has to act; `at` is the next unattended attempt."""
         self._set(
             identity,
             now,
             "state = ?, next_attempt_at = ?, outcome = ?, detail = ?",
             State.NEEDS_YOU.value,
-            None if at is None else stamp(at),
+            stamp(at),
             outcome,
             detail,
         )
