@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,8 +76,7 @@ class Arrivals:
         try:
             message = parse(raw)
         except MessageRefused as refused:
-            key = "sha256:" + hashlib.sha256(raw).hexdigest()
-            self._refuse(place, key, None, str(refused), Verdict.UNREADABLE)
+            self._refuse(place, refused.message_key, None, str(refused), Verdict.UNREADABLE)
             return
         if self._rooms.messages.known(mailbox, message.message_key):
             return
@@ -193,7 +191,7 @@ def _opening(place: Place, message: Message, ready: _Ready, received_at: datetim
         host=link.host,
         file_name=link.file_name,
         account=link.account_prefix,
-        mail_at=min(message.date or received_at, received_at),
+        mail_at=min(link.mail_at or received_at, received_at),
         deadline=link.deadline,
         give_up_at=link.give_up_at,
     )
