@@ -15,6 +15,7 @@ from backupd.intake.rooms import Rooms
 from backupd.ledger.deliveries import Delivery, State, moment, stamp
 from backupd.store.repository import CheckReport, Repository
 
+FIRST_LOOK = "first-look"
 LAST_CHECK = "last-check"
 LAST_CHECK_PROBLEMS = "last-check-problems"
 LAST_DRILL = "last-drill"
@@ -43,9 +44,10 @@ class Care:
         """Tell of deadlines that come near; end what can no longer be fetched."""
         now = self._rooms.clock()
         for delivery in self._rooms.deliveries.pending():
-            if delivery.state is State.FETCHED or delivery.outcome == "quarantined":
-                continue
-            if delivery.give_up_at is not None and now >= delivery.give_up_at:
+            if delivery.state is State.FETCHED:
+                continue  # the file is here
+            over = delivery.give_up_at is not None and now >= delivery.give_up_at
+            if over and delivery.state is not State.FETCHING:  # an attempt ends itself at that time
                 self._fetcher.expire(delivery, "the time in which the link could live is over")
             else:
                 self._alarm(delivery, now)
@@ -69,11 +71,11 @@ class Care:
             )
 
     def _when_due(self, fact: str, interval: timedelta, work: Callable[[], None]) -> None:
+        """Do `work` once `interval` is over since the last time, or since the very first start."""
         now = self._rooms.clock()
-        last = self._rooms.messages.fact(fact)
+        last = self._rooms.messages.fact(fact) or self._rooms.messages.fact(FIRST_LOOK)
         if last is None:
-            # The first check comes one interval after the first start, not at it.
-            self._rooms.messages.set_fact(fact, stamp(now), now)
+            self._rooms.messages.set_fact(FIRST_LOOK, stamp(now), now)
         elif now - moment(last) >= interval and self._rooms.repository.snapshots():
             work()
 

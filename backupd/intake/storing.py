@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from backupd import notice
@@ -25,6 +25,9 @@ from backupd.store.repository import Added, Origin, Repository, Snapshot
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
+
+UNSURE = timedelta(days=1)
+"""An export's own time may be a machine's local one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +106,24 @@ def _record(rooms: Rooms, added: Added, delivery: Delivery | None) -> None:
     with rooms.database.transaction():
         if delivery is not None:
             rooms.deliveries.stored(delivery.id, snapshot.id, now)
-        rooms.messages.close_requests(None, delivery.id if delivery else None, now)
         if added.already_stored and delivery is None:
             return
+        _close_requests(rooms, added.snapshot, delivery, now)
         margin = delivery.deadline - now if delivery and delivery.deadline else None
         rooms.tell(_stored_notice(rooms, added, delivery, margin))
         if not added.already_stored:
             _tell_findings(rooms, added)
+
+
+def _close_requests(
+    rooms: Rooms, snapshot: Snapshot, delivery: Delivery | None, now: datetime
+) -> None:
+    """Close what this export can be the answer to; a back-fill answers no later request."""
+    if delivery is not None:
+        rooms.messages.close_requests(delivery.mailbox, delivery.id, now)
+    else:
+        made = snapshot.exported_at
+        rooms.messages.close_requests(None, None, now, made + UNSURE if made else None)
 
 
 def _stored_notice(

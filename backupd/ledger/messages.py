@@ -102,13 +102,24 @@ class Messages:
         )
         return [Request(row["id"], row["mailbox"], moment(row["requested_at"])) for row in rows]
 
-    def close_requests(self, mailbox: str | None, delivery: str | None, now: datetime) -> None:
-        """Close the pending requests of `mailbox`, and those of no mailbox; None closes all."""
+    def close_requests(
+        self,
+        mailbox: str | None,
+        delivery: str | None,
+        now: datetime,
+        asked_by: datetime | None = None,
+    ) -> None:
+        """Close the pending requests of `mailbox`, and those of no mailbox; None closes all.
+
+        With `asked_by` only those that were made by then.
+        """
+        latest = None if asked_by is None else stamp(asked_by)
         with self._db.transaction() as connection:
             connection.execute(
                 "UPDATE requests SET closed_at = ?, delivery = ? WHERE closed_at IS NULL"
-                " AND (mailbox IS NULL OR ? IS NULL OR mailbox = ?)",
-                (stamp(now), delivery, mailbox, mailbox),
+                " AND (mailbox IS NULL OR ? IS NULL OR mailbox = ?)"
+                " AND (? IS NULL OR requested_at <= ?)",
+                (stamp(now), delivery, mailbox, mailbox, latest, latest),
             )
 
     def fact(self, name: str) -> str | None:

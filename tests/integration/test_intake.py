@@ -1,0 +1,127 @@
+"""The pipeline's duties on an open ledger and repository, by a clock that the test turns."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from backupd.config import load
+from backupd.intake.care import Care
+from backupd.intake.fetching import Fetcher
+from backupd.intake.overview import Overview, overview
+from backupd.intake.rooms import Rooms
+from backupd.intake.storing import store
+from backupd.ledger.deliveries import State
+from backupd.ledger.notices import NoticeLog
+from backupd.store.repository import Origin, Repository
+from backupd.wiring import open_rooms
+from tests.support.storing import week
+from tests.unit.test_ledger import opening
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that stands still until it is turned."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def rooms(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rooms]:
+    monkeypatch.setenv("BACKUPD_JOURNAL", "off")
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[repository]\npath = "{tmp_path}/repository"\n[state]\npath = "{tmp_path}/state"\n'
+    )
+    Repository.create(tmp_path / "repository").close()
+    opened, credentials = open_rooms(load(config), clock)
+    yield opened
+    credentials.close()
+    opened.close()
+
+
+def events(rooms: Rooms) -> list[str]:
+    return [entry.event for entry in NoticeLog(rooms.database).list()]
+
+
+def hand_in(rooms: Rooms, directory: Path, number: int = 1) -> None:
+    path = directory / "export.zip"
+    path.write_bytes(week(number))
+    store(rooms, path, Origin(path.name, rooms.clock(), "import", None, None))
+
+
+def care_of(rooms: Rooms) -> Care:
+    return Care(rooms, fetcher_of(rooms), lambda: None)
+
+
+def fetcher_of(rooms: Rooms) -> Fetcher:
+    return Fetcher(rooms, threading.Event(), lambda: None)
+
+
+def at_a_glance(rooms: Rooms) -> Overview:
+    return overview(
+        rooms.settings, rooms.deliveries, rooms.messages, rooms.repository, rooms.clock()
+    )
+
+
+def test_a_first_start_is_no_check_and_the_first_check_comes_an_interval_later(
+    rooms: Rooms, clock: Clock, tmp_path: Path
+) -> None:
+    hand_in(rooms, tmp_path)
+    care_of(rooms).run()
+    assert at_a_glance(rooms).last_check_at is None
+
+    clock.now = START + timedelta(days=7)
+    care_of(rooms).run()
+
+    assert at_a_glance(rooms).last_check_at == clock.now
+    assert at_a_glance(rooms).last_drill_at is None
+    assert events(rooms) == ["stored", "check_result"]
+
+
+def test_a_link_that_could_no_longer_live_is_given_up_but_not_under_an_attempt(
+    rooms: Rooms, clock: Clock, tmp_path: Path
+) -> None:
+    waiting = rooms.deliveries.open(opening("a.zip", START), START)
+    busy = rooms.deliveries.open(opening("b.zip", START), START)
+    rooms.deliveries.fetching(busy.id, tmp_path / "b.part", START)
+    clock.now = START + timedelta(hours=6)
+
+    care_of(rooms).watch_deadlines()
+
+    states = [rooms.deliveries.get(delivery.id).state for delivery in (waiting, busy)]
+    assert states == [State.EXPIRED, State.FETCHING]
+    assert events(rooms) == ["expired"]
+
+
+def test_the_same_zip_again_leaves_a_request_open(rooms: Rooms, tmp_path: Path) -> None:
+    hand_in(rooms, tmp_path)
+    rooms.messages.request("personal", START)
+
+    hand_in(rooms, tmp_path)
+
+    assert len(rooms.messages.requests()) == 1
+
+
+def test_an_export_from_before_a_request_leaves_it_open(rooms: Rooms, tmp_path: Path) -> None:
+    rooms.messages.request("personal", datetime(2026, 11, 3, tzinfo=UTC))
+    hand_in(rooms, tmp_path, 1)
+    assert len(rooms.messages.requests()) == 1
+
+    hand_in(rooms, tmp_path, 3)
+
+    assert rooms.messages.requests() == []
