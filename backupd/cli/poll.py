@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import click
 
 from backupd.cli.context import Context, now
 from backupd.cli.output import fail
-from backupd.errors import BackupdError, ExitCode
+from backupd.errors import ExitCode
+
+if TYPE_CHECKING:
+    from backupd.intake.once import Pass
 
 
 @click.command("poll")
@@ -33,10 +37,12 @@ def command(context: Context) -> int:
     )
     for error in report.errors:
         fail(f"error: {error.message}")
-    return _code(report.errors, report.waiting)
+    return _code(report)
 
 
-def _code(errors: tuple[BackupdError, ...], waiting: int) -> int:
-    if errors:
-        return errors[0].exit_code
-    return ExitCode.LINK if waiting else ExitCode.OK
+def _code(report: Pass) -> ExitCode:
+    if report.errors:
+        return report.errors[0].exit_code
+    if report.dead:
+        return ExitCode.LINK
+    return ExitCode.DOWNLOAD if report.failed else ExitCode.OK

@@ -19,13 +19,18 @@ from backupd.mail.watcher import Watcher
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one pass did."""
+    """What one pass did.
+
+    Of the deliveries it saw, `failed` could not be fetched or stored yet; `dead` have a link that
+    is dead, refused, or works for a person only.
+    """
 
     mailboxes: int
     found: int
     attempted: int
     dropped: int
-    waiting: int
+    failed: int
+    dead: int
     errors: tuple[BackupdError, ...]
 
 
@@ -33,20 +38,22 @@ def one_pass(rooms: Rooms, credentials: Credentials, cancel: threading.Event) ->
     """Read every mailbox once, attempt what is due, take what lies in the drop folders."""
     fetcher = Fetcher(rooms, cancel, _nothing)
     fetcher.recover()
-    rooms.repository.collect(fetcher.wanted())
+    fetcher.tidy()
     found, errors = _read_mailboxes(rooms, credentials)
+    seen = rooms.deliveries.pending()
     Care(rooms, fetcher, _nothing).watch_deadlines()
     attempted = fetcher.run_due()
     drops = DropFolders(rooms, _nothing)
     dropped = drops.settle(cancel)
     rooms.notifier.flush(rooms.clock())
-    pending = rooms.deliveries.pending()
+    states = [rooms.deliveries.get(delivery.id).state for delivery in seen]
     return Pass(
         mailboxes=len(rooms.settings.mailboxes),
         found=found,
         attempted=attempted,
         dropped=dropped,
-        waiting=sum(delivery.state is State.NEEDS_YOU for delivery in pending),
+        failed=sum(state in (State.PROVEN, State.FETCHED) for state in states),
+        dead=sum(state in (State.NEEDS_YOU, State.EXPIRED, State.REFUSED) for state in states),
         errors=tuple(errors),
     )
 
