@@ -1,8 +1,8 @@
 """What the daemon does by the clock, with the one owner of APScheduler.
 
 Jobs are few, coalesced, never misfire, and live in memory; what must survive a restart is in the
-ledger. `tick` compares the wall clock with the boot clock: after a suspend or a clock jump the
-scheduler is woken, because its own timer stands still while the machine sleeps.
+ledger. `ClockWatch` compares the wall clock with the monotonic one, which stands still while the
+machine sleeps, as the scheduler's timer does: after a suspend or a jump the scheduler is woken.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEv
 from apscheduler.schedulers.background import BackgroundScheduler
 
 JUMP = 90.0
-"""Seconds by which wall and boot clock may drift between two ticks before it counts as a jump."""
+"""Seconds by which both clocks may drift apart between two ticks before it counts as a jump."""
 
 logging.getLogger("apscheduler").setLevel(logging.WARNING)
 

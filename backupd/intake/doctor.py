@@ -110,7 +110,8 @@ def _repository(settings: Settings) -> str:
         report = repository.check()
     if report.problems:
         raise BackupdError(
-            f"{len(report.problems)} problem(s), the first: {report.problems[0]}",
+            f"check repository: {len(report.problems)} problem(s),"
+            f" the first: {report.problems[0].text}",
             "run `backupd check --read-data`",
         )
     return f"{report.snapshots} snapshots, structure without damage"
