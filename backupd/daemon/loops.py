@@ -71,8 +71,15 @@ class Loop:
             try:
                 self._work()
             except Exception as error:  # noqa: BLE001 - the last resort: told, never swallowed
-                self._failed(self.name, error)
+                self._tell(error)
                 self.alive()
                 self._stop.wait(RESTART_PAUSE)
             else:
                 break
+
+    def _tell(self, error: BaseException) -> None:
+        """Tell of a failure; that this may fail too must not end the thread."""
+        try:
+            self._failed(self.name, error)
+        except Exception as second:
+            log.exception("%s failed, and that could not be recorded", self.name, exc_info=second)

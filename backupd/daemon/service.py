@@ -17,8 +17,9 @@ from backupd.config import Settings
 from backupd.credentials import Credentials
 from backupd.daemon.instance import only_instance
 from backupd.daemon.session import Session
-from backupd.errors import ConfigError
+from backupd.errors import BackupdError, ConfigError
 from backupd.intake.rooms import Rooms
+from backupd.ledger.db import LedgerFailed
 from backupd.systemd import service_manager
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Service:
         """Run until SIGTERM or SIGINT.
 
         Raises:
-            ConfigError, CredentialError, RepositoryMissing, RepositoryLocked: at the start only.
+            ConfigError, RepositoryMissing, RepositoryLocked, LedgerFailed: at the start only.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
@@ -58,7 +59,7 @@ class Service:
         try:
             session = Session(rooms, credentials, self._manager)
             session.start()
-            rooms.tell(notice.service_started(version=__version__))
+            _tell(rooms, notice.service_started(version=__version__))
             self._manager.ready(session.status())
             settings = self._wait(rooms, settings)
             if self._ending:
@@ -67,8 +68,8 @@ class Service:
                 self._manager.reloading()
             session.stop()
             if self._ending:
-                rooms.tell(notice.service_stopped(version=__version__))
-            rooms.notifier.flush(rooms.clock(), LAST_TURN)
+                _tell(rooms, notice.service_stopped(version=__version__))
+            _flush(rooms)
         finally:
             credentials.close()
             rooms.close()
@@ -82,12 +83,45 @@ class Service:
             if self._ending:
                 return settings
             try:
-                return self._load()
-            except ConfigError as error:
+                return self._usable(settings)
+            except BackupdError as error:
                 log.error("reload: %s; the old settings stay", error.message)  # noqa: TRY400
-                rooms.tell(notice.reload_failed(problems=error.problems or (error.message,)))
+                problems = error.problems if isinstance(error, ConfigError) else ()
+                _tell(rooms, notice.reload_failed(problems=problems or (error.message,)))
+
+    def _usable(self, old: Settings) -> Settings:
+        """Load the settings anew and try whether what they name can be opened.
+
+        Raises:
+            BackupdError: it cannot; the session under way has not been touched.
+        """
+        settings = self._load()
+        if settings.state.path != old.state.path:
+            raise ConfigError(
+                "reload configuration: [state] path cannot change while the daemon runs",
+                hint="restart the daemon",
+            )
+        rooms, credentials = self._open_rooms(settings)
+        credentials.close()
+        rooms.close()
+        return settings
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if number != signal.SIGHUP:
             self._ending = True
         self._signal.set()
+
+
+def _tell(rooms: Rooms, what: notice.Notice) -> None:
+    """Publish a notice about the service; a full disk must neither end it nor hold up its end."""
+    try:
+        rooms.tell(what)
+    except LedgerFailed as error:
+        log.error("notice %s: %s; next: %s", what.event, error.message, error.hint)  # noqa: TRY400
+
+
+def _flush(rooms: Rooms) -> None:
+    try:
+        rooms.notifier.flush(rooms.clock(), LAST_TURN)
+    except LedgerFailed as error:
+        log.error("last notices: %s", error.message)  # noqa: TRY400

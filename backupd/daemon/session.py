@@ -15,11 +15,13 @@ from backupd import notice
 from backupd.credentials import Credentials
 from backupd.daemon.jobs import ClockWatch, Jobs
 from backupd.daemon.loops import Loop
+from backupd.errors import BackupdError
 from backupd.intake.arrival import Arrivals
 from backupd.intake.care import Care
 from backupd.intake.drop import SETTLE, DropFolders
 from backupd.intake.fetching import Fetcher
 from backupd.intake.rooms import Rooms
+from backupd.ledger.db import LedgerFailed
 from backupd.ledger.deliveries import State
 from backupd.mail.watcher import Watcher
 from backupd.systemd import ServiceManager
@@ -66,7 +68,7 @@ class Session:
     def start(self) -> None:
         """Start every loop and job."""
         self._fetcher.recover()
-        self._rooms.repository.collect(self._fetcher.wanted())
+        self._fetcher.tidy()
         for loop in self._loops:
             loop.start()
         pulse = timedelta(seconds=self._manager.pulse(TICK.total_seconds()))
@@ -161,5 +163,11 @@ class Session:
             self._care.run()
 
     def _failed(self, name: str, error: BaseException) -> None:
-        log.error("%s failed: %s", name, type(error).__name__, exc_info=error)
-        self._rooms.tell(notice.internal_error(part=name, kind=type(error).__name__))
+        if isinstance(error, BackupdError):
+            log.error("%s failed: %s; next: %s", name, error.message, error.hint)
+        else:
+            log.error("%s failed: %s", name, type(error).__name__, exc_info=error)
+        try:
+            self._rooms.tell(notice.internal_error(part=name, kind=type(error).__name__))
+        except LedgerFailed as failed:
+            log.error("%s; a notice could not be recorded", failed.message)  # noqa: TRY400

@@ -61,6 +61,13 @@ class Fetcher:
         parts = {d.part for d in self._rooms.deliveries.pending() if d.part is not None}
         return parts | {part.with_suffix(".json") for part in parts}
 
+    def tidy(self) -> None:
+        """Remove what unfinished work left in the repository, unless others are at work there."""
+        try:
+            self._rooms.repository.collect(self.wanted())
+        except BackupdError as error:
+            log.info("unfinished work is left alone: %s", error.message)
+
     def run_due(self) -> int:
         """Attempt every due delivery once; returns how many were attempted."""
         done = 0
@@ -85,15 +92,20 @@ class Fetcher:
             self._rooms.tell(notice.internal_error(part="fetch", kind=type(error).__name__))
 
     def _failed(self, delivery: Delivery, kind: str, detail: str) -> None:
+        """Plan another attempt after a failure that has no outcome of its own, and tell (I7)."""
         now = self._rooms.clock()
         delivery = self._rooms.deliveries.get(delivery.id)
         if delivery.state is State.FETCHED:
+            file = delivery.file_name
             self._rooms.deliveries.postpone(delivery.id, now + STORE_RETRY, now)
+            self._rooms.tell(
+                notice.not_stored(source="mail", reason=detail, delivery=delivery.id, file=file)
+            )
         elif delivery.state is State.FETCHING:
             self._retry(delivery, kind, detail, now)
 
     def _attempt(self, delivery: Delivery) -> None:
-        if delivery.state is State.FETCHED:
+        if delivery.state is State.FETCHED and _part_is_there(delivery):
             self._store(delivery)
             return
         try:
@@ -261,8 +273,8 @@ class Fetcher:
         except RepositoryLocked:
             self._rooms.deliveries.postpone(delivery.id, now + STORE_RETRY, now)
             return
-        except (StorageFull, OSError) as error:
-            log.error("store delivery %s: %s", delivery.id, type(error).__name__)  # noqa: TRY400
+        except StorageFull as error:
+            log.error("store delivery %s: %s", delivery.id, error.message)  # noqa: TRY400
             self._rooms.deliveries.postpone(delivery.id, now + STORE_RETRY, now)
             self._tell_disk(delivery, delivery.size or 0, now)
             return

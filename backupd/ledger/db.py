@@ -63,6 +63,21 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 
+class LedgerFailed(BackupdError):
+    """The ledger cannot be read or written now; what was durable before still is."""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise LedgerFailed(
+            f"use ledger: {error}",
+            "look at the disk that holds the state directory: is it full, read-only, damaged?",
+        ) from error
+
+
 class Database:
     """One open ledger file. Thread-safe; `transaction` is atomic and durable."""
 
@@ -73,7 +88,16 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run a block as one transaction; nested blocks join the outermost one."""
+        """Run a block as one transaction; nested blocks join the outermost one.
+
+        Raises:
+            LedgerFailed: nothing of the block is recorded.
+        """
+        with _translated(), self._joined() as connection:
+            yield connection
+
+    @contextmanager
+    def _joined(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             if self._connection.in_transaction:
                 yield self._connection
@@ -104,12 +128,12 @@ class Database:
 
     def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
         """Return all rows of one reading statement."""
-        with self._lock:
+        with _translated(), self._lock:
             return self._connection.execute(sql, parameters).fetchall()
 
     def row(self, sql: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Row | None:
         """Return the first row of one reading statement, or None."""
-        with self._lock:
+        with _translated(), self._lock:
             found: sqlite3.Row | None = self._connection.execute(sql, parameters).fetchone()
             return found
 
@@ -126,8 +150,8 @@ def open_database(path: Path) -> Database:
         RepositoryRefused: the file is newer than this program.
         BackupdError: the file cannot be opened or is not a ledger.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         connection = _connect(path)
         _migrate(connection, path)
