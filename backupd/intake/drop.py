@@ -14,19 +14,22 @@ import stat
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from backupd import notice
 from backupd.errors import BackupdError, RepositoryLocked, StorageFull
 from backupd.export.archive import ArchiveRefused, looks_complete
+from backupd.intake.handin import origin_of
 from backupd.intake.rooms import Rooms
 from backupd.intake.storing import store
-from backupd.store.repository import Origin
 
 log = logging.getLogger(__name__)
 
 SETTLE = 2.0
 """Seconds between the two looks that decide whether a file has landed."""
+PATIENCE = timedelta(minutes=10)
+"""A file that has not changed for so long and is no complete ZIP is told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,9 @@ class DropFolders:
         self._rooms = rooms
         self._alive = alive
         self._looks: dict[Path, _Look] = {}
+        self._since: dict[Path, tuple[_Look, datetime]] = {}
+        self._done: dict[Path, _Look] = {}
+        self._unreadable: set[Path] = set()
         self.unsettled = False
         """Whether the last scan saw a file that may have landed by the next one, a moment later."""
 
@@ -56,35 +62,31 @@ class DropFolders:
         seen: dict[Path, _Look] = {}
         taken = 0
         self.unsettled = False
-        for folder in self.folders():
-            for path in _zips(folder):
-                look = _look(path)
-                if look is None:
-                    continue
-                if self._looks.get(path) == look and _complete(path):
-                    taken += self._take(path, look)
-                else:
-                    self.unsettled |= self._looks.get(path) != look
-                    seen[path] = look
+        for path in self._zips():
+            look = _look(path)
+            if look is None or self._done.get(path) == look:
+                continue
+            seen[path] = look
+            if self._looks.get(path) != look:
+                self.unsettled = True
+            elif (problem := _problem(path)) is None:
+                taken += self._take(path, look)
+            else:
+                self._tell_waiting(path, look, problem)
         self._looks = seen
+        self._since = {path: since for path, since in self._since.items() if path in seen}
         return taken
 
     def settle(self, cancel: threading.Event) -> int:
         """Look twice, a moment apart, so that one call takes what has landed."""
-        if not any(_zips(folder) for folder in self.folders()):
+        if not self._zips():
             return 0
         taken = self.scan()
         cancel.wait(SETTLE)
         return taken + self.scan()
 
     def _take(self, path: Path, look: _Look) -> int:
-        origin = Origin(
-            file_name=path.name,
-            received_at=self._rooms.clock(),
-            source="drop",
-            delivery=None,
-            mailbox=None,
-        )
+        origin = origin_of(path, "drop", self._rooms.clock())
         try:
             store(self._rooms, path, origin, None, lambda _stage, _done, _total: self._alive())
         except RepositoryLocked:
@@ -95,20 +97,64 @@ class DropFolders:
             return 0
         except BackupdError as error:
             log.error("drop folder: %s", error.message)  # noqa: TRY400 - the message says it all
-            part, kind = "drop folder", type(error).__name__
-            self._rooms.tell(notice.internal_error(part=part, kind=kind))
+            self._tell_not_stored(path, error.message)
             return 0
-        if _look(path) == look:
-            path.unlink()
+        self._remove(path, look)
         return 1
 
+    def _tell_not_stored(self, path: Path, reason: str) -> None:
+        if _look(path) is None:
+            return  # the person took it back
+        self._rooms.tell(
+            notice.not_stored(source="drop", reason=reason, delivery=None, file=path.name)
+        )
 
-def _zips(folder: Path) -> list[Path]:
+    def _remove(self, path: Path, look: _Look) -> None:
+        """Remove what was dealt with; a file that was replaced meanwhile is another file."""
+        if _look(path) != look:
+            return
+        try:
+            path.unlink()
+        except OSError as error:
+            log.warning("drop folder: a stored file cannot be removed: %s", error.strerror)
+            self._done[path] = look
+            self._rooms.tell(notice.not_removed(file=path.name, folder=str(path.parent)))
+
+    def _tell_waiting(self, path: Path, look: _Look, problem: str) -> None:
+        """Tell once of a file that does not change any more and still cannot be taken."""
+        now = self._rooms.clock()
+        known, since = self._since.setdefault(path, (look, now))
+        if known != look:
+            self._since[path] = (look, now)
+        elif now - since >= PATIENCE:
+            self._rooms.tell(
+                notice.not_a_zip(file=path.name, folder=str(path.parent), reason=problem)
+            )
+
+    def _zips(self) -> list[Path]:
+        """List the ZIPs in every folder; a folder that cannot be read is logged once."""
+        found: list[Path] = []
+        for folder in self.folders():
+            try:
+                found += sorted(one for one in folder.iterdir() if one.suffix.lower() == ".zip")
+                self._unreadable.discard(folder)
+            except OSError as error:
+                if folder not in self._unreadable:
+                    log.warning("drop folder %s cannot be read: %s", folder, error.strerror)
+                self._unreadable.add(folder)
+        return found
+
+
+def _problem(path: Path) -> str | None:
+    """Say why a file cannot be taken; None if it ends as a ZIP ends."""
     try:
-        return sorted(path for path in folder.iterdir() if path.suffix.lower() == ".zip")
+        with path.open("rb") as file:
+            looks_complete(file)
+    except ArchiveRefused as refused:
+        return refused.detail
     except OSError as error:
-        log.warning("drop folder cannot be read: %s", error.strerror)
-        return []
+        return (error.strerror or "it cannot be read").lower()
+    return None
 
 
 def _look(path: Path) -> _Look | None:
@@ -119,12 +165,3 @@ def _look(path: Path) -> _Look | None:
     if not stat.S_ISREG(found.st_mode):
         return None
     return _Look(found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-def _complete(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            looks_complete(file)
-    except (ArchiveRefused, OSError):
-        return False
-    return True

@@ -1,4 +1,7 @@
-"""Files handed in by a person: the order in which many of them are stored. Reads only."""
+"""Files handed in by a person: where they come from, and in which order they are stored.
+
+Reads only.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from backupd.intake.matching import stamp_in
+from backupd.store.repository import Origin
 
 
 def in_date_order(files: Iterable[Path]) -> list[Path]:
     """Return the files by the export time in their names, else by modification time; each once."""
     unique = {file.resolve(): file for file in files}
     return sorted(unique.values(), key=lambda file: (_time(file), file.name))
+
+
+def origin_of(file: Path, source: str, now: datetime) -> Origin:
+    """Say where a file comes from; bytes of its name that are not UTF-8 are written as escapes."""
+    name = file.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return Origin(file_name=name, received_at=now, source=source, delivery=None, mailbox=None)
 
 
 def _time(file: Path) -> datetime:

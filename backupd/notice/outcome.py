@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from backupd.notice.model import Notice, Severity, faults_of
-from backupd.notice.words import amount, count, listing, plain, short, span
+from backupd.notice.words import amount, cause, count, listing, plain, short, shorten, span
 
 
 class ConversationCounts(Protocol):
@@ -69,7 +69,7 @@ def stored(
         ),
         delivery=delivery,
         snapshot=snapshot,
-        clears=(*faults_of(delivery), "disk", "request"),
+        clears=(*faults_of(delivery), "disk", "request", "file:*"),
         fields={
             **numbers,
             "bytes": size,
@@ -138,6 +138,61 @@ def quarantined(
         delivery=delivery,
         clears=faults_of(delivery),
         fields={"rule": plain(rule), "source": plain(source)},
+    )
+
+
+def not_stored(*, source: str, reason: str, delivery: str | None, file: str | None) -> Notice:
+    """A complete file is here, but cannot be taken into the repository yet; no lack of room."""
+    named = f' "{shorten(file)}"' if file else ""
+    key = f"delivery:{delivery}:storing" if delivery else f"file:{plain(file)}"
+    return Notice(
+        event="not_stored",
+        severity=Severity.ERROR,
+        title="An export is here, but cannot be stored",
+        body=(
+            f"The file{named} that came by {plain(source)} could not be taken into the repository: "
+            f"{cause(reason)}. The file is complete and stays where it is, and all stored exports "
+            "are safe. backupd tries again by itself.\n"
+            "What to do: look at the disk that holds the repository (is it mounted, writable, and "
+            "owned by backupd?) and run `backupd doctor`."
+        ),
+        delivery=delivery,
+        fault=key,
+        fields={"source": plain(source)},
+    )
+
+
+def not_removed(*, file: str, folder: str) -> Notice:
+    """A dropped file is stored, but cannot be taken out of the drop folder."""
+    return Notice(
+        event="not_removed",
+        severity=Severity.WARNING,
+        title="A stored file cannot be removed from the drop folder",
+        body=(
+            f'The file "{shorten(file)}" in {plain(folder, 400)} is dealt with and its bytes are '
+            "safe in the repository, but backupd may not remove it. It is left alone from now "
+            "on.\n"
+            "What to do: remove it yourself, and let backupd write to that folder."
+        ),
+        fault=f"file:{plain(file)}:left",
+    )
+
+
+def not_a_zip(*, file: str, folder: str, reason: str) -> Notice:
+    """A file in the drop folder does not grow any more and is no complete ZIP."""
+    return Notice(
+        event="not_a_zip",
+        severity=Severity.WARNING,
+        title="A file in the drop folder is not a complete ZIP",
+        body=(
+            f'The file "{shorten(file)}" in {plain(folder, 400)} has not changed for a while, but '
+            f"backupd cannot take it: {cause(reason)}. Nothing was done with it, and all stored "
+            "exports are safe.\n"
+            "What to do: if the download was cut short, or a web page was saved in its place, "
+            "download the export again while its link works (24 hours after the mail). If backupd "
+            "may not read the file, let it. Remove what is of no use."
+        ),
+        fault=f"file:{plain(file)}:waits",
     )
 
 

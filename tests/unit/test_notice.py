@@ -109,6 +109,12 @@ def samples() -> Iterator[Notice]:
     yield notice.quarantined(
         rule="no-end-of-directory", path="/q/1.zip", delivery=DELIVERY, source="mail"
     )
+    yield notice.not_stored(
+        source="mail", reason="read-only file system", delivery=DELIVERY, file=FILE_NAME
+    )
+    yield notice.not_stored(source="drop", reason="gone", delivery=None, file="x.zip")
+    yield notice.not_a_zip(file="x.zip", folder="/srv/backupd/drop", reason="a web page")
+    yield notice.not_removed(file="x.zip", folder="/srv/backupd/drop")
     yield notice.kept_whole(snapshot=SNAPSHOT, size=412_345_678)
     yield notice.incomplete_export(
         snapshot=SNAPSHOT, reasons=("3 of 12 shards are missing", "user.json is missing")
