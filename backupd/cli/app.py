@@ -7,7 +7,6 @@ else to stderr.
 from __future__ import annotations
 
 import importlib
-import io
 import logging
 import os
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 import click
 
 from backupd import __version__
+from backupd.cli import streams
 from backupd.cli.context import Context
 from backupd.errors import BackupdError, ConfigError, ExitCode
 
@@ -100,9 +100,11 @@ def cli(
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code of `docs/exit-codes.md`."""
     os.umask(0o077)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a title may hold any character
+    streams.prepare()
+    return streams.finish(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         result = cli.main(args=arguments, prog_name="backupd", standalone_mode=False)
     except click.exceptions.Exit as leaving:
@@ -117,6 +119,8 @@ def run(arguments: list[str] | None = None) -> int:
         _show(error)
         return error.exit_code
     except Exception as error:
+        if isinstance(error, OSError) and streams.is_of_output(error):
+            return streams.give_up(error)
         log.debug("internal error", exc_info=error)
         _show(_internal(error))
         return ExitCode.FAILED

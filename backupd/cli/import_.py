@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 
 from backupd.cli.context import Context, now
 from backupd.cli.output import fail, progress_bar, size
-from backupd.errors import ExitCode
+from backupd.errors import BackupdError, ExitCode, RepositoryLocked, StorageFull, UsageError
 
 if TYPE_CHECKING:
     from backupd.wiring import Keep
@@ -19,37 +20,60 @@ _EXPORT_NAME = re.compile(r"([0-9a-f]{8})[0-9a-f]{56}(-\d{4}(?:-\d\d){5})")
 
 
 @click.command("import")
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.pass_obj
 def command(context: Context, files: tuple[Path, ...]) -> int:
     """Store ZIPs, oldest export first; a ZIP that is stored already is a no-op."""
     from backupd.intake.handin import in_date_order
     from backupd.wiring import open_keep
 
+    for file in files:
+        _look(file)
     settings = context.settings() if context.needs_settings() else None
     with open_keep(settings, context.path(), now) as keep:
-        return max(
-            (_store(context, keep, file) for file in in_date_order(files)), default=ExitCode.OK
+        return max(_store_or_tell(context, keep, file) for file in in_date_order(files))
+
+
+def _look(file: Path) -> None:
+    """Refuse what is no file before anything is stored: a pipe would be read for ever."""
+    try:
+        mode = file.stat().st_mode
+    except OSError as error:
+        cause = (error.strerror or "failed").lower()
+        raise UsageError(f'import "{_short(file.name)}": {cause}', "name a ZIP") from error
+    if stat.S_ISDIR(mode):
+        raise UsageError(
+            f'import "{_short(file.name)}": is a directory', "name the ZIPs in it: DIRECTORY/*.zip"
         )
+    if not stat.S_ISREG(mode):
+        raise UsageError(f'import "{_short(file.name)}": is not a regular file', "name a ZIP")
 
 
 def _short(name: str) -> str:
     """Shorten an export's file name to what tells it from others: account, time."""
+    from backupd.notice import plain
+
     found = _EXPORT_NAME.match(name)
-    return f"{found[1]}…{found[2]}….zip" if found else name
+    return f"{found[1]}…{found[2]}….zip" if found else plain(name)
+
+
+def _store_or_tell(context: Context, keep: Keep, file: Path) -> ExitCode:
+    """Store one file; one that fails by itself does not keep the others out."""
+    try:
+        return _store(context, keep, file)
+    except (RepositoryLocked, StorageFull):
+        raise
+    except BackupdError as error:
+        fail(f"{_short(file.name)}: {error.message}")
+        return error.exit_code
 
 
 def _store(context: Context, keep: Keep, file: Path) -> ExitCode:
+    from backupd.intake.handin import origin_of
     from backupd.intake.storing import Quarantined
-    from backupd.store.repository import Origin
 
-    origin = Origin(
-        file_name=file.name, received_at=now(), source="import", delivery=None, mailbox=None
-    )
     with progress_bar(context.quiet) as progress:
-        result = keep(file, origin, progress=progress)
+        result = keep(file, origin_of(file, "import", now()), progress=progress)
     if isinstance(result, Quarantined):
         fail(
             f"{_short(file.name)}: kept in quarantine,"

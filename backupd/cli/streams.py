@@ -1,0 +1,51 @@
+"""The standard streams, whatever they lead to: a closed pipe, a full disk, nothing at all."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from backupd.errors import ExitCode
+
+_OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO)
+
+
+def prepare() -> None:
+    """Make both streams take any character, and stand in for one that the caller closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open for good
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a title may hold any character
+
+
+def finish(code: int) -> int:
+    """Write what is left; return `code`, or that of a failure if stdout does not take it."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return give_up(error)
+    return code
+
+
+def is_of_output(error: OSError) -> bool:
+    """Say whether an error that nobody translated comes from writing to a standard stream.
+
+    It then names no file; the rooms translate what their own files do.
+    """
+    return error.filename is None and error.errno in _OF_OUTPUT
+
+
+def give_up(error: OSError) -> int:
+    """End the output for good: silently if its reader has left, else with the reason."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())  # the interpreter's last flush must not fail
+    if not isinstance(error, BrokenPipeError):
+        click.echo(f"error: write output: {(error.strerror or 'failed').lower()}", err=True)
+    return ExitCode.FAILED
