@@ -183,9 +183,10 @@ def test_the_same_mail_in_another_folder_or_under_another_uid_is_fetched_once(
 def test_a_refused_login_is_told_once_and_ends_with_the_right_password(staged: Staged) -> None:
     stage, imap = staged
     stage.set_password("wrong")
+    stage.config.write_text(stage.config.read_text().replace('poll = "2s"', 'poll = "1s"'))
     with stage.daemon() as daemon:
         until(lambda: "mailbox_refused" in stage.events(), 20, "the refusal")
-        time.sleep(5)  # two polls long: whoever retried would have done so by now
+        time.sleep(2.5)  # two polls long: whoever retried would have done so by now
         assert stage.events().count("mailbox_refused") == 1
         assert stage.json("status")["mailboxes"][0]["state"] == "refused"
         stage.run("status", code=12)
@@ -235,6 +236,18 @@ def test_poll_does_one_pass_and_exits(staged: Staged) -> None:
     assert not list(stage.drop.iterdir())
 
 
+@pytest.mark.parametrize(("wall", "code"), [("forbidden", 21), ("expired", 21), ("broken", 22)])
+def test_poll_says_by_its_exit_code_that_an_export_is_not_here(
+    staged: Staged, wall: str, code: int
+) -> None:
+    stage, imap = staged
+    (export,) = exports(1)
+    stage.offer(export, wall=wall)
+    imap.deliver(stage.ready_mail(export), just_now())
+
+    stage.run("poll", code=code)
+
+
 def test_a_broken_zip_is_quarantined_and_asked_for_once_more(staged: Staged) -> None:
     stage, imap = staged
     (export,) = exports(1)
@@ -254,8 +267,8 @@ def test_a_broken_zip_is_quarantined_and_asked_for_once_more(staged: Staged) -> 
 
 def test_no_secret_and_no_signature_is_left_anywhere(staged: Staged) -> None:
     stage, imap = staged
-    stored, walled = exports(2)
-    stage.offer(stored, drops=(0.3,))
+    stored, walled = exports(2, conversations=60)  # large enough to be resumed at once
+    stage.offer(stored, drops=(0.6,))
     stage.offer(walled, wall="forbidden")
     raws = [stage.ready_mail(export) for export in (stored, walled)]
     with stage.daemon() as daemon:
