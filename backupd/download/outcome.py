@@ -1,8 +1,7 @@
 """How one download attempt ends: a closed set of frozen values. Pure.
 
-Each has a stable `kind`, a `detail` for people (no URL, no query, no text the server chose) and
-`transient`: whether another attempt before the link's end may end otherwise without anybody's
-help.
+Each has a stable `kind` and a `detail` for people (no URL, no query, no text the server chose).
+What follows from each is the caller's to decide.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ class Fetched:
     size: int
     sha256: str
     kind: ClassVar[str] = "fetched"
-    transient: ClassVar[bool] = False
 
     @property
     def detail(self) -> str:
@@ -33,7 +31,6 @@ class SignInNeeded:
 
     detail: str
     kind: ClassVar[str] = "sign-in-needed"
-    transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,6 @@ class Challenged:
 
     detail: str = "the server wants proof that a browser is asking"
     kind: ClassVar[str] = "challenged"
-    transient: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +49,6 @@ class Expired:
     detail: str
     kind: ClassVar[str] = "expired"
 
-    @property
-    def transient(self) -> bool:
-        """Guess by the clock alone is worth another try until the link is given up."""
-        return not self.certain
-
 
 @dataclass(frozen=True, slots=True)
 class RateLimited:
@@ -65,7 +56,6 @@ class RateLimited:
 
     retry_after: timedelta | None
     kind: ClassVar[str] = "rate-limited"
-    transient: ClassVar[bool] = True
 
     @property
     def detail(self) -> str:
@@ -81,7 +71,6 @@ class NetworkFailed:
 
     detail: str
     kind: ClassVar[str] = "network-failed"
-    transient: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +80,6 @@ class ServerFailed:
     status: int
     reason: str = ""
     kind: ClassVar[str] = "server-failed"
-    transient: ClassVar[bool] = True
 
     @property
     def detail(self) -> str:
@@ -105,7 +93,6 @@ class DiskFull:
 
     missing: int
     kind: ClassVar[str] = "disk-full"
-    transient: ClassVar[bool] = True
 
     @property
     def detail(self) -> str:
@@ -119,7 +106,6 @@ class NotAZip:
 
     detail: str
     kind: ClassVar[str] = "not-a-zip"
-    transient: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +114,6 @@ class TooBig:
 
     limit: int
     kind: ClassVar[str] = "too-big"
-    transient: ClassVar[bool] = False
 
     @property
     def detail(self) -> str:
@@ -142,7 +127,6 @@ class LinkRefused:
 
     detail: str
     kind: ClassVar[str] = "link-refused"
-    transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +135,6 @@ class Cancelled:
 
     detail: str = "stopped on request"
     kind: ClassVar[str] = "cancelled"
-    transient: ClassVar[bool] = True
 
 
 Outcome = (

@@ -26,22 +26,6 @@ from tests.support.https import Authority, Server, authority, serve
 from tests.support.https_faults import CUT, DATA
 
 LONGEST_ATTEMPT = 8.0
-TRANSIENT = {
-    "fetched": False,
-    "sign-in-needed": False,
-    "challenged": True,
-    "expired": False,
-    "expired, perhaps": True,
-    "rate-limited": True,
-    "network-failed": True,
-    "server-failed": True,
-    "disk-full": True,
-    "not-a-zip": True,
-    "too-big": False,
-    "link-refused": False,
-}
-
-
 POSITIONS = ("first", "resumed")
 _results: dict[tuple[str, str], bool] = {}
 
@@ -150,7 +134,6 @@ def test_fault_ends_as_it_should(
 def _check(case: Kind, expected: str, outcome: Outcome, part: Path) -> None:
     perhaps = isinstance(outcome, Expired) and not outcome.certain
     assert (PERHAPS if perhaps else outcome.kind) == expected, outcome
-    assert outcome.transient == TRANSIENT[expected]
     assert outcome.detail
     if "wait" in case.facts:
         wait = getattr(outcome, "retry_after", None)
