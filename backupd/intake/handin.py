@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from backupd.intake.matching import stamp_in
+from backupd.export.layout import exported_at
 from backupd.store.repository import Origin
 
 
@@ -26,4 +26,4 @@ def origin_of(file: Path, source: str, now: datetime) -> Origin:
 
 
 def _time(file: Path) -> datetime:
-    return stamp_in(file.name) or datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    return exported_at(file.name) or datetime.fromtimestamp(file.stat().st_mtime, UTC)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from backupd.export.layout import exported_at
 from backupd.ledger.deliveries import Delivery
 
 _COPY_MARK = re.compile(r"(?: ?\(\d+\)|[ _-]copy)(?=\.zip$)", re.IGNORECASE)
-_STAMP = re.compile(r"(\d{4})-(\d{2})-(\d{2})-(\d{2})-(\d{2})-(\d{2})")
 _TOLERANCE = timedelta(minutes=10)
 
 
@@ -42,22 +42,11 @@ def plain_name(file_name: str) -> str:
     return _COPY_MARK.sub("", file_name.strip()).lower()
 
 
-def stamp_in(file_name: str) -> datetime | None:
-    """Return the export time written in an export's file name (UTC), if there is one."""
-    found = _STAMP.search(file_name)
-    if found is None:
-        return None
-    try:
-        return datetime(*map(int, found.groups()), tzinfo=UTC)  # type: ignore[misc,arg-type]
-    except ValueError:
-        return None
-
-
 def _fits(candidate: Candidate, delivery: Delivery) -> bool:
     if candidate.exported_at is None or delivery.file_name is None:
         return False
     prefix = candidate.account_prefix
     if prefix is not None and delivery.account is not None and prefix != delivery.account:
         return False
-    promised = stamp_in(delivery.file_name)
+    promised = exported_at(delivery.file_name)
     return promised is not None and abs(candidate.exported_at - promised) <= _TOLERANCE
