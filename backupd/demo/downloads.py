@@ -14,7 +14,6 @@ import threading
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import parse_qs, urlsplit
 
 from backupd.demo.answers import NOT_FOUND, Answer, Headers, Plan, wall_answer
@@ -79,12 +78,7 @@ class DownloadServer:
     def __enter__(self) -> DownloadServer:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import datetime
-from types import TracebackType
 from typing import Any, TypeVar
 
 from proxyprotocol.result import ProxyResultUnknown
@@ -45,12 +44,7 @@ class DemoImap:
     def __enter__(self) -> DemoImap:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> DemoImap:
