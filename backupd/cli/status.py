@@ -19,32 +19,36 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(context: Context, as_json: bool) -> int:
     """Show OK, PENDING, OVERDUE, DEGRADED or ACTION NEEDED; the exit code says the same."""
+    from backupd.daemon.instance import is_running
     from backupd.intake.overview import overview
     from backupd.ledger.deliveries import Deliveries
     from backupd.ledger.messages import Messages
 
     moment = now()
+    running = is_running(context.settings().state.path)
     with context.ledger() as ledger, context.repository() as repository:
         seen = overview(
             context.settings(), Deliveries(ledger), Messages(ledger), repository, moment
         )
     if as_json:
-        emit_json(_json(seen))
+        emit_json({"running": running, **_json(seen)})
     else:
-        _print(seen, moment)
+        _print(seen, running, moment)
     return seen.exit_code
 
 
-def _print(seen: Overview, moment: datetime) -> None:
+def _print(seen: Overview, running: bool, moment: datetime) -> None:
     click.echo(_headline(seen, moment))
+    click.echo(f"daemon: {'running' if running else 'not running'}")
     for mailbox in seen.mailboxes:
         detail = f" ({mailbox.detail})" if mailbox.detail else ""
         click.echo(f"mailbox {mailbox.name}: {mailbox.state}{detail}")
     if seen.deliveries:
         click.echo("\n" + table(_HEADERS, _rows(seen, moment)) + "\n")
     click.echo(f"snapshots: {seen.snapshots}, last export received {when(seen.last_export_at)}")
-    if seen.accounts:
-        click.echo(f"accounts: {', '.join(account[:12] for account in seen.accounts)}")
+    for account in seen.accounts:
+        prefix = f", export files begin with {account.prefix[:8]}…" if account.prefix else ""
+        click.echo(f"account {account.id[:12]}{prefix}")
     problems = f", {seen.check_problems} problem(s) found" if seen.check_problems else ""
     click.echo(f"last check: {when(seen.last_check_at)}{problems}")
     click.echo(f"last drill: {when(seen.last_drill_at)}")
@@ -103,7 +107,9 @@ def _json(seen: Overview) -> dict[str, object]:
             for delivery in seen.deliveries
         ],
         "snapshots": seen.snapshots,
-        "accounts": list(seen.accounts),
+        "accounts": [
+            {"account": account.id, "prefix": account.prefix} for account in seen.accounts
+        ],
         "last_export_at": iso(seen.last_export_at),
         "last_check_at": iso(seen.last_check_at),
         "last_drill_at": iso(seen.last_drill_at),

@@ -34,3 +34,18 @@ def only_instance(state: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def is_running(state: Path) -> bool:
+    """Say whether a daemon, or a `backupd poll`, holds the state directory's lock."""
+    try:
+        handle = os.open(state / "daemon.lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False

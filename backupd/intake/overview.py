@@ -11,7 +11,7 @@ from backupd.errors import ExitCode
 from backupd.intake.care import LAST_CHECK, LAST_CHECK_PROBLEMS, LAST_DRILL
 from backupd.ledger.deliveries import Deliveries, Delivery, State, moment
 from backupd.ledger.messages import Messages
-from backupd.store.repository import Repository
+from backupd.store.repository import Repository, Snapshot
 
 
 class Health(StrEnum):
@@ -34,6 +34,14 @@ class MailboxState:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """One ChatGPT account: its id, and how its export files begin, where that is known."""
+
+    id: str
+    prefix: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """Everything `status` shows. Times are aware UTC."""
 
@@ -42,7 +50,7 @@ class Overview:
     mailboxes: tuple[MailboxState, ...]
     deliveries: tuple[Delivery, ...]
     snapshots: int
-    accounts: tuple[str, ...]
+    accounts: tuple[Account, ...]
     last_export_at: datetime | None
     last_check_at: datetime | None
     last_drill_at: datetime | None
@@ -70,7 +78,7 @@ def overview(
         mailboxes=mailboxes,
         deliveries=pending,
         snapshots=len(snapshots),
-        accounts=tuple(sorted({snapshot.account for snapshot in snapshots if snapshot.account})),
+        accounts=_accounts(snapshots),
         last_export_at=newest,
         last_check_at=_time(messages.fact(LAST_CHECK)),
         last_drill_at=_time(messages.fact(LAST_DRILL)),
@@ -107,6 +115,14 @@ def _judge(
     if overdue:
         return Health.OVERDUE, ExitCode.FINDINGS
     return (Health.PENDING if pending else Health.OK), ExitCode.OK
+
+
+def _accounts(snapshots: list[Snapshot]) -> tuple[Account, ...]:
+    known: dict[str, str | None] = {}
+    for snapshot in snapshots:
+        if snapshot.account:
+            known[snapshot.account] = snapshot.account_prefix or known.get(snapshot.account)
+    return tuple(Account(*item) for item in sorted(known.items()))
 
 
 def _mailbox(name: str, messages: Messages) -> MailboxState:

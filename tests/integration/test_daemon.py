@@ -71,6 +71,7 @@ def test_a_login_wall_is_told_at_once_and_the_drop_folder_clears_it(staged: Stag
         until(lambda: "sign_in_needed" in stage.events(), 20, "the person to be told")
         status = stage.json("status")
         assert status["state"] == "ACTION NEEDED"
+        assert status["running"] is True
         assert "browser" in status["deliveries"][0]["needs"]
 
         shutil.copyfile(source, stage.drop / "half.zip.crdownload")
@@ -80,7 +81,7 @@ def test_a_login_wall_is_told_at_once_and_the_drop_folder_clears_it(staged: Stag
     assert states(stage) == ["stored"]
     assert stage.json("status")["state"] == "OK"
     assert [path.name for path in stage.drop.iterdir()] == ["half.zip.crdownload"]
-    stage.run("status", code=0)
+    assert "daemon: not running" in stage.run("status")
 
 
 @pytest.mark.parametrize("kind", ["forged-from", "look-alike", "no-proof"])
