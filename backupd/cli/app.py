@@ -94,7 +94,7 @@ def cli(
     """Keep every ChatGPT export: watch the mailbox, fetch in time, give back exactly."""
     _log_to_stderr(verbose, quiet)
     ctx.color = False if no_color else None
-    ctx.obj = Context(config_file, repository, quiet, no_color)
+    ctx.obj = Context(config_file, repository, quiet)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from backupd.cli.context import Context, emit_json
-from backupd.cli.output import fail, progress_bar, size
+from backupd.cli.output import fail, progress_bar
 from backupd.errors import ExitCode, UsageError
+from backupd.notice import amount
 
 if TYPE_CHECKING:
     from backupd.store.repository import Subset
@@ -44,7 +45,7 @@ def command(
             fail(problem)
         context.say(
             f"{report.snapshots} snapshots, {report.packs} packs, {report.objects} objects,"
-            f" {size(report.bytes_read)} read, {len(report.drilled)} exports rebuilt:"
+            f" {amount(report.bytes_read)} read, {len(report.drilled)} exports rebuilt:"
             f" {'no damage' if not problems else f'{len(problems)} problem(s)'}"
         )
     return ExitCode.DAMAGED if problems else ExitCode.OK

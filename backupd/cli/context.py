@@ -33,7 +33,6 @@ class Context:
     config_file: Path | None
     repository_path: Path | None
     quiet: bool
-    no_color: bool
 
     def settings(self) -> Settings:
         """Load the configuration; `--repository` replaces its repository."""

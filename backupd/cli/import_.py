@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from backupd.cli.context import Context, now
-from backupd.cli.output import fail, progress_bar, size
+from backupd.cli.output import fail, progress_bar
 from backupd.errors import BackupdError, ExitCode, RepositoryLocked, StorageFull, UsageError
+from backupd.notice import amount, plain
 
 if TYPE_CHECKING:
     from backupd.wiring import Keep
@@ -51,8 +52,6 @@ def _look(file: Path) -> None:
 
 def _short(name: str) -> str:
     """Shorten an export's file name to what tells it from others: account, time."""
-    from backupd.notice import plain
-
     found = _EXPORT_NAME.match(name)
     return f"{found[1]}…{found[2]}….zip" if found else plain(name)
 
@@ -90,7 +89,7 @@ def _store(context: Context, keep: Keep, file: Path) -> ExitCode:
         context.say(
             f"{_short(file.name)}: snapshot {snapshot.id[:12]},"
             f" {snapshot.conversations} conversations,"
-            f" {size(snapshot.size)} in {size(result.added.new_bytes)},"
+            f" {amount(snapshot.size)} in {amount(result.added.new_bytes)},"
             f" proven byte for byte in {result.added.seconds:.1f} s"
         )
     return ExitCode.OK

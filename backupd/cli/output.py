@@ -1,4 +1,4 @@
-"""How values look on a terminal: tables, sizes, times, durations."""
+"""How values look on a terminal: tables, times, progress."""
 
 from __future__ import annotations
 
@@ -19,16 +19,6 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for line in (headers, *rows)
     ]
     return "\n".join(lines)
-
-
-def size(count: int) -> str:
-    """Write a number of bytes for a person: three digits, binary units."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
 
 
 def when(moment: datetime | None) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from backupd.cli.context import Context
-from backupd.cli.output import progress_bar, size
+from backupd.cli.output import progress_bar
+from backupd.notice import amount
 
 
 @click.command("restore")
@@ -34,5 +35,5 @@ def command(context: Context, snapshot: str, output: str) -> None:
             repository.restore_zip(found, target, progress)
             context.say(
                 f"snapshot {found.id[:12]} restored to {output}:"
-                f" {size(found.size)}, SHA-256 {found.sha256} as received"
+                f" {amount(found.size)}, SHA-256 {found.sha256} as received"
             )

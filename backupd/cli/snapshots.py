@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from backupd.cli.context import Context, emit_json, iso
-from backupd.cli.output import size, table, when
+from backupd.cli.output import table, when
+from backupd.notice import amount
 
 if TYPE_CHECKING:
     from backupd.export.versions import Counts
@@ -46,8 +47,8 @@ def _line(snapshot: Snapshot, counts: Counts | None) -> tuple[str, ...]:
         (snapshot.account or "unknown")[:12],
         when(snapshot.exported_at),
         when(snapshot.received_at),
-        size(snapshot.size),
-        size(snapshot.stored_bytes),
+        amount(snapshot.size),
+        amount(snapshot.stored_bytes),
         *numbers,
         {True: "yes", False: "NO", None: "unknown"}[snapshot.complete],
         "yes" if snapshot.proven_at else "not yet",

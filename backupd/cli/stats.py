@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from backupd.cli.context import Context, emit_json
-from backupd.cli.output import size, table
+from backupd.cli.output import table
+from backupd.notice import amount
 
 
 @click.command("stats")
@@ -33,14 +34,14 @@ def command(context: Context, as_json: bool) -> None:
         return
     click.echo(f"snapshots       {stats.snapshots}")
     click.echo(f"conversations   {conversations} in {versions} versions")
-    click.echo(f"ZIPs received   {size(stats.raw_bytes)}")
-    click.echo(f"stored          {size(stats.stored_bytes)} in {stats.objects} objects")
+    click.echo(f"ZIPs received   {amount(stats.raw_bytes)}")
+    click.echo(f"stored          {amount(stats.stored_bytes)} in {stats.objects} objects")
     click.echo(f"dedup ratio     {stats.ratio:.1f}")
     rows = [
-        (kind.kind, str(kind.objects), size(kind.raw_bytes), size(kind.stored_bytes))
+        (kind.kind, str(kind.objects), amount(kind.raw_bytes), amount(kind.stored_bytes))
         for kind in stats.kinds
     ]
     click.echo("\n" + table(("KIND", "OBJECTS", "CONTENT", "STORED"), rows))
-    click.echo(f"\nderived files, may be deleted: {size(stats.cache_bytes)}")
+    click.echo(f"\nderived files, may be deleted: {amount(stats.cache_bytes)}")
     if stats.quarantine_bytes:
-        click.echo(f"in quarantine: {size(stats.quarantine_bytes)}")
+        click.echo(f"in quarantine: {amount(stats.quarantine_bytes)}")

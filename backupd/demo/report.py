@@ -76,8 +76,3 @@ def _writes_ticks(stream: TextIO) -> bool:
     except (LookupError, UnicodeEncodeError):
         return False
     return True
-
-
-def megabytes(size: int) -> str:
-    """Return a size for reading."""
-    return f"{size / 1e6:.2f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

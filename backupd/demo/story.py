@@ -18,8 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 from backupd.demo import mails
 from backupd.demo.answers import Plan
 from backupd.demo.exports import Churn, Era, GeneratedExport, Options, series
-from backupd.demo.report import Step, expect, megabytes
+from backupd.demo.report import Step, expect
 from backupd.demo.stage import AUTHSERV_ID, PASSWORD, Stage
+from backupd.notice import amount
 
 _ERAS: tuple[Era, ...] = ("2025", "2025", "2026")
 _CONVERSATIONS = 60
@@ -79,7 +80,7 @@ class Story:
         expect(not first.complete, "the server did not drop the connection")
         expect(second.status == 206 and second.start > 0, "the download was not resumed")
         yield (
-            f"the server hung up after {megabytes(first.sent)} of {megabytes(size)}; "
+            f"the server hung up after {amount(first.sent)} of {amount(size)}; "
             f"the download went on at byte {second.start:,}"
         )
         yield from self._stored(0, 1)
@@ -90,8 +91,8 @@ class Story:
         yield from self._arrives(mail, name)
         yield from self._stored(1, 2)
         cost = self._snapshot(1)["stored_bytes"]
-        expect(cost < size / 4, f"it took {megabytes(cost)} of disk")
-        yield f"on disk it took {megabytes(cost)}: {100 * cost / size:.1f} % of the ZIP"
+        expect(cost < size / 4, f"it took {amount(cost)} of disk")
+        yield f"on disk it took {amount(cost)}: {100 * cost / size:.1f} % of the ZIP"
 
     def _forgery(self) -> Iterator[str]:
         stage = self._stage
@@ -166,7 +167,7 @@ class Story:
         size = sum(map(len, written))
         yield (
             f"searched: notices, status, log, and the {len(kept) - 1} files of ledger and "
-            f"repository, {megabytes(size)}"
+            f"repository, {amount(size)}"
         )
 
     def _offer(self, number: int, plan: Plan) -> tuple[str, int]:

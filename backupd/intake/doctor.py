@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 
+from backupd import notice
 from backupd.config import MailboxSettings, Settings, cautions
 from backupd.credentials import Credentials
 from backupd.errors import BackupdError
@@ -122,7 +123,7 @@ def _disk(settings: Settings) -> Finding:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    seen = f"{free / 2**30:.1f} GiB free for the repository"
+    seen = f"{notice.amount(free)} free for the repository"
     if free >= ROOM:
         return Finding("disk", Verdict.OK, seen)
     return Finding("disk", Verdict.CAUTION, seen, "an export may be several GB: make room")

@@ -48,7 +48,7 @@ from backupd.notice.transfer import (
     expired,
     sign_in_needed,
 )
-from backupd.notice.words import plain, span
+from backupd.notice.words import amount, plain, span
 
 EVENTS = (
     export_started,
@@ -91,6 +91,7 @@ __all__ = [
     "ConversationCounts",
     "Notice",
     "Severity",
+    "amount",
     "channel_failing",
     "channel_recovered",
     "check_result",

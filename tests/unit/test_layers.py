@@ -38,7 +38,7 @@ ROOMS: dict[str, str] = {
     # entry points
     "wiring": "errors notice config credentials store catalog ledger notify intake",
     "daemon": "errors notice systemd config credentials mail ledger intake wiring",
-    "demo": "errors export mail download",
+    "demo": "errors export notice mail download",
     "cli": "errors export notice config credentials store catalog ledger notify intake wiring "
     "daemon demo",
     "__main__": "cli",
