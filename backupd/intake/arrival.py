@@ -137,19 +137,20 @@ class Arrivals:
                 self._remember(place, message.message_key, Verdict.OTHER)
 
     def _ready(self, place: Place, message: Message, ready: _Ready, received_at: datetime) -> None:
-        link = ready.link
-        known = self._rooms.deliveries.of_file(link.file_name)
-        if known is not None and known.state is not State.EXPIRED:
-            self._remember(place, message.message_key, Verdict.DUPLICATE, known.id)
-            return
+        opening = _opening(place, message, ready, received_at)
         now = self._rooms.clock()
-        with self._rooms.database.transaction():
-            delivery = self._rooms.deliveries.open(
-                _opening(place, message, ready, received_at), now
-            )
+        with self._rooms.database.transaction():  # two mailboxes may get the same mail at once
+            known = self._rooms.deliveries.of_file(opening.file_name)
+            if known is None or known.state is State.EXPIRED:
+                delivery = self._rooms.deliveries.open(opening, now)
+            elif _is_newer(opening, known):
+                delivery = self._rooms.deliveries.renew(known.id, opening, now)
+            else:
+                self._remember(place, message.message_key, Verdict.DUPLICATE, known.id)
+                return
             self._remember(place, message.message_key, Verdict.DELIVERY, delivery.id)
             self._rooms.messages.close_requests(place.mailbox, delivery.id, now)
-            self._rooms.tell(_found_notice(delivery, link.deadline, now))
+            self._rooms.tell(_found_notice(delivery, opening.deadline, now))
         self._wake()
 
     def _started(self, place: Place, message: Message) -> None:
@@ -177,6 +178,14 @@ class Arrivals:
         self, place: Place, key: str, verdict: Verdict, delivery: str | None = None
     ) -> None:
         self._rooms.messages.remember(place.mailbox, key, verdict, delivery, self._rooms.clock())
+
+
+def _is_newer(opening: Opening, known: Delivery) -> bool:
+    """Say whether a link outlives the one that its export is waited for with."""
+    if known.state not in (State.PROVEN, State.FETCHING, State.NEEDS_YOU):
+        return False
+    later = known.deadline is None or opening.deadline > known.deadline
+    return later and opening.link != known.link
 
 
 def _opening(place: Place, message: Message, ready: _Ready, received_at: datetime) -> Opening:

@@ -76,7 +76,7 @@ class Care:
         last = self._rooms.messages.fact(fact) or self._rooms.messages.fact(FIRST_LOOK)
         if last is None:
             self._rooms.messages.set_fact(FIRST_LOOK, stamp(now), now)
-        elif now - moment(last) >= interval and self._rooms.repository.snapshots():
+        elif abs(now - moment(last)) >= interval and self._rooms.repository.snapshots():
             work()
 
     def _check(self) -> None:
@@ -119,7 +119,7 @@ class Care:
         if newest is None or now - newest < patience:
             return
         told = self._rooms.messages.fact(LAST_REMINDER)
-        if told is not None and now - moment(told) < timedelta(days=7):
+        if told is not None and abs(now - moment(told)) < timedelta(days=7):
             return
         self._rooms.messages.set_fact(LAST_REMINDER, stamp(now), now)
         self._rooms.tell(notice.overdue(since=now - newest))

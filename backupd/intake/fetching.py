@@ -127,8 +127,13 @@ class Fetcher:
             self._cancel,
             lambda _done, _total: self._alive(),
         )
-        delivery = self._rooms.deliveries.get(delivery.id)
-        if isinstance(outcome, download.NetworkFailed) and _size(part) - before >= PROGRESS:
+        tried, delivery = delivery.link, self._rooms.deliveries.get(delivery.id)
+        if delivery.state is not State.FETCHING:
+            download.discard(part)  # a person handed the file in meanwhile
+        elif delivery.link != tried and not isinstance(outcome, download.Fetched):
+            now = self._rooms.clock()
+            self._rooms.deliveries.retry(delivery.id, now, outcome.kind, outcome.detail, now)
+        elif isinstance(outcome, download.NetworkFailed) and _size(part) - before >= PROGRESS:
             now = self._rooms.clock()
             self._rooms.deliveries.retry(
                 delivery.id, now + RESUME_PAUSE, outcome.kind, outcome.detail, now

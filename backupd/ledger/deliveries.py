@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from sqlite3 import Row
@@ -35,6 +35,8 @@ class State(StrEnum):
 
 PENDING = (State.PROVEN, State.FETCHING, State.FETCHED, State.NEEDS_YOU)
 """States in which something is still to be done before the deadline."""
+CLOCK_SLACK = timedelta(minutes=1)
+"""By so much may the clock be set back without anything being tried before its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +161,35 @@ class Deliveries:
         """Return the deliveries that are neither stored nor ended, nearest deadline first."""
         return self._in_states(PENDING)
 
+    def renew(self, identity: str, opening: Opening, now: datetime) -> Delivery:
+        """Give a pending delivery the newer link of another mail; due at once."""
+        self._set(
+            identity,
+            now,
+            "link = ?, host = ?, era = ?, mail_at = ?, deadline = ?, give_up_at = ?, alarm = 0,"
+            " next_attempt_at = ?, state = CASE state WHEN ? THEN state ELSE ? END, outcome = NULL",
+            opening.link,
+            opening.host,
+            opening.era,
+            stamp(opening.mail_at),
+            stamp(opening.deadline),
+            stamp(opening.give_up_at),
+            stamp(now),
+            State.FETCHING.value,
+            State.PROVEN.value,
+        )
+        return self.get(identity)
+
     def due(self, now: datetime) -> list[Delivery]:
-        """Return the pending deliveries whose next attempt has come, nearest deadline first."""
+        """Return the pending deliveries whose next attempt has come, nearest deadline first.
+
+        One that was written in what is now the future is due too: the clock was set back.
+        """
         return [
             delivery
             for delivery in self.pending()
-            if delivery.next_attempt_at is not None and delivery.next_attempt_at <= now
+            if delivery.next_attempt_at is not None
+            and (delivery.next_attempt_at <= now or delivery.updated_at > now + CLOCK_SLACK)
         ]
 
     def of_file(self, file_name: str) -> Delivery | None:

@@ -35,6 +35,7 @@ def mail_found(*, delivery: str, mailbox: str, host: str, time_left: timedelta) 
             "Nothing to do: the download begins now, and you are told how it ends."
         ),
         delivery=delivery,
+        clears=faults_of(delivery),
         fields={
             "mailbox": plain(mailbox),
             "host": plain(host),
