@@ -58,6 +58,8 @@ def cautions(settings: Settings) -> tuple[str, ...]:
         for channel in settings.notify
         if channel.url is not None and _holds_password(channel.url.get_secret_value())
     ]
+    if settings.accounts:
+        found.append("[accounts] is not used by this version: it has no signed-in sessions")
     if settings.heartbeat is not None:
         found.append("[heartbeat] is not used by this version")
     return tuple(found)

@@ -262,8 +262,8 @@ def wrong_account(*, snapshot: str, expected: str, found: str) -> Notice:
             f"Snapshot {short(snapshot)} belongs to account {short(found)}, not to "
             f"{short(expected)} as expected. It is stored apart, and the exports of the other "
             "account are not mixed with it.\n"
-            "What to do: if both accounts are yours, name the new one under [accounts] in the "
-            "configuration. If not, find out who sent the export to this mailbox."
+            "What to do: if both accounts are yours, nothing. If not, find out who sent the export "
+            "to this mailbox."
         ),
         snapshot=snapshot,
         fields={"expected": plain(expected), "found": plain(found)},

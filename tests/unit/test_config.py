@@ -284,6 +284,15 @@ def test_cautions_name_what_will_not_work(tmp_path: Path) -> None:
         {},
     )
 
+    idle = config.load(
+        written(
+            tmp_path,
+            MINIMAL + "[accounts.work]\nprefix='5f3a9c0d'\n[heartbeat]\nurl='https://h.example'\n",
+        ),
+        {},
+    )
+
+    assert {"[accounts]", "[heartbeat]"} <= {one.split(" ")[0] for one in config.cautions(idle)}
     assert [one.split(":")[0] for one in config.cautions(bare)] == [
         "no mailbox is configured",
         "no [[notify]] channel",
