@@ -16,6 +16,7 @@ from backupd import notice
 from backupd.config import MailboxSettings, Settings, cautions
 from backupd.credentials import Credentials
 from backupd.errors import BackupdError
+from backupd.export.deflate import Encoder, encode
 from backupd.mail.mailbox import probe
 from backupd.store.repository import Repository
 
@@ -88,8 +89,8 @@ def _python() -> Finding:
 
 
 def _zlib() -> Finding:
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15, 8)
-    digest = hashlib.sha256(packer.compress(_SAMPLE) + packer.flush()).hexdigest()
+    packed = b"".join(encode([_SAMPLE], Encoder(level=6, mem_level=8)))
+    digest = hashlib.sha256(packed).hexdigest()
     if digest == _SAMPLE_DIGEST:
         return Finding("zlib", Verdict.OK, f"{zlib.ZLIB_RUNTIME_VERSION} reproduces exports")
     return Finding(
