@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
-Progress = Callable[[str, int, int], None]
+if TYPE_CHECKING:
+    from backupd.intake.storing import Progress
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

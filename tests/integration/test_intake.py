@@ -108,6 +108,34 @@ def test_a_link_that_could_no_longer_live_is_given_up_but_not_under_an_attempt(
     assert events(rooms) == ["expired"]
 
 
+def test_a_fetched_file_that_cannot_be_stored_is_kept_tried_again_and_told_of_once(
+    rooms: Rooms, tmp_path: Path
+) -> None:
+    part = rooms.repository.incoming / "a.part"
+    part.write_bytes(week(1))
+    delivery = rooms.deliveries.open(opening("a.zip"), START)
+    rooms.deliveries.fetching(delivery.id, part, START)
+    rooms.deliveries.fetched(delivery.id, "00", part.stat().st_size, START)
+    packs = tmp_path / "repository" / "packs"
+    packs.rename(tmp_path / "away")
+    packs.write_bytes(b"in the way")
+
+    fetcher_of(rooms).run_due()
+    rooms.deliveries.postpone(delivery.id, START, START)
+    fetcher_of(rooms).run_due()
+
+    assert rooms.deliveries.get(delivery.id).state is State.FETCHED
+    assert part.exists()
+    assert events(rooms) == ["not_stored"]
+
+    packs.unlink()
+    (tmp_path / "away").rename(packs)
+    rooms.deliveries.postpone(delivery.id, START, START)
+    fetcher_of(rooms).run_due()
+    assert rooms.deliveries.get(delivery.id).state is State.STORED
+    assert not part.exists()
+
+
 def test_the_same_zip_again_leaves_a_request_open(rooms: Rooms, tmp_path: Path) -> None:
     hand_in(rooms, tmp_path)
     rooms.messages.request("personal", START)
