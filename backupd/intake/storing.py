@@ -8,13 +8,14 @@ returned (I4).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from backupd import notice
-from backupd.catalog import Catalog
+from backupd.catalog import Catalog, SnapshotSummary
 from backupd.errors import BackupdError
 from backupd.export.archive import ArchiveRefused
 from backupd.intake.matching import Candidate, match
@@ -87,11 +88,16 @@ def keep(
         path = repository.quarantine(source, refused.rule, refused.detail, origin)
         return Quarantined(refused.rule, refused.detail, path)
     try:
-        catalog.sync(repository)
+        catalog.sync(repository, progress and partial(_reading, progress))
     except BackupdError as error:
         # The catalog is derived: the snapshot is stored, and the next sync makes up for this one.
         log.warning("catalog: %s", error.message)
     return Stored(added, None)
+
+
+def _reading(progress: Progress, _slices: int, size: int) -> None:
+    """Show that the catalog is being filled; how much there is to read is not known."""
+    progress("read", size, 0)
 
 
 def _fitting(rooms: Rooms, origin: Origin, added: Added) -> Delivery | None:
@@ -101,18 +107,20 @@ def _fitting(rooms: Rooms, origin: Origin, added: Added) -> Delivery | None:
 
 
 def _record(rooms: Rooms, added: Added, delivery: Delivery | None) -> None:
+    """Make the end of the delivery and all that is to be told durable together.
+
+    Everything is read before, so that nobody waits for the ledger while files are read.
+    """
+    if added.already_stored and delivery is None:
+        return
     now = rooms.clock()
-    snapshot = added.snapshot
+    told = (_stored_notice(rooms, added, delivery, now), *_findings(rooms, added))
     with rooms.database.transaction():
         if delivery is not None:
-            rooms.deliveries.stored(delivery.id, snapshot.id, now)
-        if added.already_stored and delivery is None:
-            return
+            rooms.deliveries.stored(delivery.id, added.snapshot.id, now)
         _close_requests(rooms, added.snapshot, delivery, now)
-        margin = delivery.deadline - now if delivery and delivery.deadline else None
-        rooms.tell(_stored_notice(rooms, added, delivery, margin))
-        if not added.already_stored:
-            _tell_findings(rooms, added)
+        for one in told:
+            rooms.tell(one)
 
 
 def _close_requests(
@@ -127,51 +135,57 @@ def _close_requests(
 
 
 def _stored_notice(
-    rooms: Rooms, added: Added, delivery: Delivery | None, margin: timedelta | None
+    rooms: Rooms, added: Added, delivery: Delivery | None, now: datetime
 ) -> notice.Notice:
-    counts = rooms.catalog.counts(added.snapshot.id)
+    summary = _summary(rooms, added.snapshot)
     return notice.stored(
         snapshot=added.snapshot.id,
         delivery=delivery.id if delivery else None,
         account=added.snapshot.account,
-        conversations=counts,
+        conversations=summary.counts if summary else None,
         size=added.snapshot.size,
         new_bytes=added.new_bytes,
         seconds=added.seconds,
-        margin=margin,
+        margin=delivery.deadline - now if delivery and delivery.deadline else None,
     )
 
 
-def _tell_findings(rooms: Rooms, added: Added) -> None:
+def _summary(rooms: Rooms, snapshot: Snapshot) -> SnapshotSummary | None:
+    try:
+        return rooms.catalog.summary(snapshot.id)
+    except BackupdError as error:
+        log.warning("catalog: %s", error.message)  # derived: the snapshot is told of without counts
+        return None
+
+
+def _findings(rooms: Rooms, added: Added) -> Iterator[notice.Notice]:
+    """Yield what was noticed about an export, besides that it is stored."""
     snapshot = added.snapshot
     if added.kept_whole:
-        rooms.tell(notice.kept_whole(snapshot=snapshot.id, size=snapshot.size))
+        yield notice.kept_whole(snapshot=snapshot.id, size=snapshot.size)
     if snapshot.incomplete_reasons:
-        rooms.tell(
-            notice.incomplete_export(snapshot=snapshot.id, reasons=snapshot.incomplete_reasons)
-        )
+        yield notice.incomplete_export(snapshot=snapshot.id, reasons=snapshot.incomplete_reasons)
     if snapshot.unknown_parts:
-        rooms.tell(notice.unknown_parts(snapshot=snapshot.id, parts=snapshot.unknown_parts))
-    summary = rooms.catalog.summary(snapshot.id)
+        yield notice.unknown_parts(snapshot=snapshot.id, parts=snapshot.unknown_parts)
+    summary = _summary(rooms, snapshot)
     if summary is not None and summary.mass_drop:
         now = summary.counts.total
-        rooms.tell(notice.mass_drop(snapshot=snapshot.id, before=now + summary.missing, now=now))
-    _tell_account(rooms, snapshot)
+        yield notice.mass_drop(snapshot=snapshot.id, before=now + summary.missing, now=now)
+    expected = _other_account(rooms, snapshot)
+    if expected is not None:
+        found = snapshot.account or ""
+        yield notice.wrong_account(snapshot=snapshot.id, expected=expected, found=found)
 
 
-def _tell_account(rooms: Rooms, snapshot: Snapshot) -> None:
-    """Tell if the file came under a name that another account's exports had so far."""
+def _other_account(rooms: Rooms, snapshot: Snapshot) -> str | None:
+    """Return the account whose exports came under this file's name so far, if it is another."""
     if snapshot.account is None or snapshot.account_prefix is None:
-        return
+        return None
     for other in rooms.repository.snapshots():
         same_name = other.account_prefix == snapshot.account_prefix
-        if same_name and other.account is not None and other.account != snapshot.account:
-            rooms.tell(
-                notice.wrong_account(
-                    snapshot=snapshot.id, expected=other.account, found=snapshot.account
-                )
-            )
-            return
+        if same_name and other.account not in (None, snapshot.account):
+            return other.account
+    return None
 
 
 def _tell_quarantined(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -153,3 +154,20 @@ def test_an_export_from_before_a_request_leaves_it_open(rooms: Rooms, tmp_path: 
     hand_in(rooms, tmp_path, 3)
 
     assert rooms.messages.requests() == []
+
+
+def test_after_a_crash_between_snapshot_and_ledger_everything_is_still_told(
+    rooms: Rooms, tmp_path: Path
+) -> None:
+    part = rooms.repository.incoming / "a.part"
+    with zipfile.ZipFile(part, "w") as archive:
+        archive.writestr("user.json", '{"id": "user-abc"}')
+    delivery = rooms.deliveries.open(opening("a.zip"), START)
+    rooms.deliveries.fetching(delivery.id, part, START)
+    rooms.deliveries.fetched(delivery.id, "00", part.stat().st_size, START)
+    rooms.repository.add(part, Origin("a.zip", START, "mail", delivery.id, "personal"))
+
+    fetcher_of(rooms).run_due()
+
+    assert rooms.deliveries.get(delivery.id).state is State.STORED
+    assert events(rooms) == ["stored", "incomplete_export"]
