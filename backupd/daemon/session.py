@@ -37,6 +37,8 @@ OUTBOX_TURN = timedelta(seconds=60)
 """How long one turn of the outbox may take; what is left waits for the next."""
 FAREWELL = 4.0
 """Seconds a stop waits for the loops; the process may end after that (everything is durable)."""
+LAST_SEND = 0.5
+"""Seconds of that for a channel that does not answer; its notice stays in the outbox."""
 
 
 class Session:
@@ -87,7 +89,8 @@ class Session:
         self._jobs.stop()
         end = time.monotonic() + FAREWELL
         for loop in self._loops:
-            if not loop.join(max(0.1, end - time.monotonic())):
+            patience = LAST_SEND if loop is self._outbox_loop else FAREWELL
+            if not loop.join(max(0.1, min(patience, end - time.monotonic()))):
                 log.warning("loop %s did not end in time", loop.name)
 
     def _watcher(self, name: str, credentials: Credentials) -> Watcher:

@@ -55,6 +55,8 @@ class Fetcher:
                 self._rooms.deliveries.retry(delivery.id, now, "interrupted", "", now)
             elif delivery.state is State.FETCHED and not _part_is_there(delivery):
                 self._rooms.deliveries.retry(delivery.id, now, "part-missing", "", now)
+            elif delivery.state is State.FETCHED:
+                self._rooms.deliveries.postpone(delivery.id, now, now)
 
     def wanted(self) -> set[Path]:
         """Return the files in the repository's `incoming` that pending deliveries still need."""

@@ -13,6 +13,9 @@ from backupd.ledger.deliveries import Deliveries, Delivery, State, moment
 from backupd.ledger.messages import Messages
 from backupd.store.repository import Repository, Snapshot
 
+_NO_ROOM = ("disk-full",)
+"""Outcomes of an attempt after which a person has to make room."""
+
 
 class Health(StrEnum):
     """The state that `status` reports, from best to worst."""
@@ -89,7 +92,7 @@ def overview(
 def needs(delivery: Delivery) -> str | None:
     """Say in a few words what a pending delivery needs from a person, if anything."""
     if delivery.state is not State.NEEDS_YOU:
-        return None
+        return "make room on the repository's disk" if delivery.outcome in _NO_ROOM else None
     return {
         "quarantined": "download the export again: the ZIP is damaged",
         "too-big": "raise download.max_size",
@@ -108,6 +111,8 @@ def _judge(
         return Health.ACTION_NEEDED, ExitCode.CREDENTIAL
     if any(delivery.state is State.NEEDS_YOU for delivery in pending):
         return Health.ACTION_NEEDED, ExitCode.LINK
+    if any(needs(delivery) for delivery in pending):
+        return Health.ACTION_NEEDED, ExitCode.DOWNLOAD
     if problems:
         return Health.DEGRADED, ExitCode.DAMAGED
     if "unreachable" in states:
