@@ -101,7 +101,9 @@ def _read(path: Path) -> str:
             hint="name the file with --config, or make one with `backupd config generate`",
         ) from error
     if len(raw) > _LONGEST_FILE:
-        raise ConfigError(f'read configuration "{path}": larger than 256 KiB')
+        raise ConfigError(
+            f'read configuration "{path}": larger than 256 KiB', hint="name another with --config"
+        )
     text = raw.decode("utf-8-sig", "surrogateescape")
     bad = re.search("[\ud800-\udfff]", text)
     if bad is not None:  # not by the decoder's error: it would carry the file's content along

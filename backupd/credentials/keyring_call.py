@@ -87,7 +87,8 @@ class Keyring:
             ended = self._programs.run(argv, given, self._limit, self._environ)
         except OSError as error:
             raise CredentialError(
-                f"{operation}: start the keyring call: {error.strerror}"
+                f"{operation}: start the keyring call: {error.strerror}",
+                "see whether this user may start more processes and open more files",
             ) from None
         backend, answer = _read(ended.output)
         if ended.timed_out:

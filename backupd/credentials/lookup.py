@@ -23,6 +23,7 @@ from backupd.errors import CredentialError
 
 KEYRING_LIMIT = timedelta(seconds=10)
 COMMAND_LIMIT = timedelta(seconds=30)
+_SHAPE = f"give it anew: UTF-8 text of one to {LONGEST_OUTPUT} bytes, without NUL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,10 @@ def _named(name: str) -> str:
     try:
         return parse_name(name)
     except ValueError as error:
-        raise CredentialError(f"use credential {name[:60]!a}: the name {error}") from None
+        raise CredentialError(
+            f"use credential {name[:60]!a}: the name {error}",
+            "use the name that stands in the configuration, such as imap-personal",
+        ) from None
 
 
 def _read_file(path: Path) -> bytes:
@@ -173,10 +177,10 @@ def _read_file(path: Path) -> bytes:
 def _text(operation: str, raw: bytes) -> str:
     """Decode what a source gave, less one final line end; the bytes never get into an error."""
     if len(raw) > LONGEST_OUTPUT:
-        raise CredentialError(f"{operation}: longer than {LONGEST_OUTPUT // 1024} KiB")
+        raise CredentialError(f"{operation}: longer than {LONGEST_OUTPUT // 1024} KiB", _SHAPE)
     text = _decoded(raw)
     if text is None:
-        raise CredentialError(f"{operation}: not UTF-8 text")
+        raise CredentialError(f"{operation}: not UTF-8 text", _SHAPE)
     return _checked(operation, text.removesuffix("\n").removesuffix("\r"))
 
 
@@ -190,9 +194,9 @@ def _decoded(raw: bytes) -> str | None:
 
 def _checked(operation: str, value: str) -> str:
     if not value:
-        raise CredentialError(f"{operation}: it is empty")
+        raise CredentialError(f"{operation}: it is empty", _SHAPE)
     if "\0" in value:
-        raise CredentialError(f"{operation}: it holds a NUL character")
+        raise CredentialError(f"{operation}: it holds a NUL character", _SHAPE)
     if len(value) > LONGEST_OUTPUT:
-        raise CredentialError(f"{operation}: longer than {LONGEST_OUTPUT // 1024} KiB")
+        raise CredentialError(f"{operation}: longer than {LONGEST_OUTPUT // 1024} KiB", _SHAPE)
     return value

@@ -1,6 +1,7 @@
 """What backupd tells people: one function per event, plain values in, a `Notice` out. Pure.
 
-Every notice of a failure says what happened, what is safe, what to do next and how long there is.
+Every notice of a failure says what happened, what is safe, what to do next and how long there is
+(I7).
 No notice holds a URL, a secret or text of a chat; text from outside goes through `words.plain`.
 """
 

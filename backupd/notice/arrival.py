@@ -102,7 +102,7 @@ def mailbox_refused(*, mailbox: str, reason: str) -> Notice:
             "arrives now dies in 24 hours.\n"
             "What to do: put the right password where it comes from (for the keyring: `backupd "
             f"secret set imap-{name}`, unless the configuration names another credential), check "
-            "`username`, then reload with `systemctl reload backupd`."
+            "`username`, then `systemctl restart backupd`."
         ),
         fault=f"mailbox:{mailbox}:refused",
         clears=(f"mailbox:{mailbox}:unreachable",),
