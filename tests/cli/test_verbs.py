@@ -88,6 +88,25 @@ def test_json_has_the_promised_fields(repository: Path, verb: str) -> None:
         assert isinstance(first[name], kind), name
 
 
+def test_status_and_notices_have_the_promised_fields(tmp_path: Path, zips: list[Path]) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[repository]\npath = "{tmp_path}/repository"\n[state]\npath = "{tmp_path}/state"\n'
+    )
+    backupd("--config", config, "init")
+    backupd("--config", config, "import", zips[0], BACKUPD_JOURNAL="off")
+
+    status = json.loads(backupd("--config", config, "status", "--json", code=None).stdout)
+    (notice,) = json.loads(backupd("--config", config, "notices", "--json").stdout)
+
+    assert {
+        "state", "mailboxes", "deliveries", "last_export_at", "last_check_at", "last_drill_at",
+    } <= status.keys()  # fmt: skip
+    assert status["last_check_at"] is None
+    assert {"time", "severity", "event", "title", "body", "delivery"} <= notice.keys()
+    assert notice["event"] == "stored"
+
+
 def test_conversation_counts_are_all_there(repository: Path) -> None:
     (first, *_) = json.loads(store(repository, "snapshots", "--json"))
 
