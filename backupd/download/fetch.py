@@ -311,4 +311,10 @@ class _Attempt:
     def _accept(self) -> Fetched:
         """Make the file durable, then name it by its hash."""
         self._file.finish()
-        return Fetched(self._file.stored.size, self._file.digest(self._pace.check_stop))
+        return Fetched(self._file.stored.size, self._file.digest(self._still_reading))
+
+    def _still_reading(self) -> None:
+        """Show life while a large file is read once more, and heed a stop."""
+        self._pace.check_stop()
+        if self._progress is not None:
+            self._progress(self._file.stored.size, self._file.stored.size)

@@ -459,6 +459,17 @@ def test_progress_reaches_the_whole_size(server: Server, get: Get) -> None:
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
+def test_reading_a_finished_file_once_more_shows_life(server: Server, get: Get) -> None:
+    server.play(serve(DATA))
+    get()
+    seen: list[tuple[int, int | None]] = []
+
+    get(progress=lambda size, total: seen.append((size, total)))
+
+    assert len(server.requests) == 1
+    assert set(seen) == {(len(DATA), len(DATA))}
+
+
 def test_missing_ca_file_is_named(get: Get, server: Server, tmp_path: Path) -> None:
     outcome = get(network=Network(tmp_path / "none.pem", server.connect_to))
 
