@@ -32,11 +32,13 @@ def command(context: Context) -> int:
             credentials.close()
             rooms.close()
     context.say(
-        f"{report.mailboxes} mailbox(es) read, {report.found} new mail(s),"
+        f"{report.mailboxes - len(report.errors)} mailbox(es) read, {report.found} new mail(s),"
         f" {report.attempted} delivery attempt(s), {report.dropped} file(s) from drop folders"
     )
     for error in report.errors:
         fail(f"error: {error.message}")
+        if error.hint:
+            context.say(f"next: {error.hint}")
     return _code(report)
 
 

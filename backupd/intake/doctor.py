@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sys
 import zlib
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 
 from backupd import notice
 from backupd.config import MailboxSettings, Settings, cautions
@@ -54,11 +56,14 @@ def examine(settings: Settings, credentials: Credentials, now: datetime) -> Iter
     yield from (Finding("configuration", Verdict.CAUTION, text) for text in cautions(settings))
     yield _guarded("repository", lambda: _repository(settings))
     yield _disk(settings)
+    yield _guarded("state directory", partial(_writable, settings.state.path))
     for name, mailbox in settings.mailboxes.items():
         yield _guarded(
             f"credential {mailbox.credential}", partial(_source, credentials, mailbox.credential)
         )
         yield _guarded(f"mailbox {name}", partial(_mailbox, credentials, mailbox))
+        if mailbox.drop_folder is not None:
+            yield _guarded("drop folder", partial(_writable, mailbox.drop_folder))
         if not mailbox.authserv_ids:
             yield Finding(
                 f"mailbox {name}",
@@ -117,6 +122,20 @@ def _repository(settings: Settings) -> str:
             "run `backupd check --read-data`",
         )
     return f"{report.snapshots} snapshots, structure without damage"
+
+
+def _writable(directory: Path) -> str:
+    """Look whether files can be made in a directory and removed from it."""
+    if not directory.is_dir():
+        raise BackupdError(
+            f'use "{directory}": there is no such directory', "make it, or correct the path"
+        )
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        raise BackupdError(
+            f'use "{directory}": not open to this user',
+            "let the user that runs backupd read and write there",
+        )
+    return f"{directory} can be read and written"
 
 
 def _disk(settings: Settings) -> Finding:

@@ -72,10 +72,18 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise LedgerFailed(
-            f"use ledger: {error}",
-            "look at the disk that holds the state directory: is it full, read-only, damaged?",
-        ) from error
+        raise LedgerFailed(f"use ledger: {error}", _hint(error)) from error
+
+
+def _hint(error: sqlite3.Error | OSError) -> str:
+    if isinstance(error, OSError):
+        return "let the user that runs backupd write there, or name another place in [state] path"
+    if isinstance(error, sqlite3.OperationalError):
+        return "look at the disk that holds the state directory: is it full, or read-only?"
+    return (
+        "the file is damaged: bring it back from a copy, or move it away; backupd then begins a new"
+        " one and reads the mails of the last days again; stored exports are not touched"
+    )
 
 
 class Database:
@@ -156,9 +164,8 @@ def open_database(path: Path) -> Database:
         connection = _connect(path)
         _migrate(connection, path)
     except (OSError, sqlite3.Error) as error:
-        raise BackupdError(
-            f'open ledger "{path}": {error}', "check the permissions of the state directory"
-        ) from error
+        cause = (error.strerror or "failed").lower() if isinstance(error, OSError) else error
+        raise BackupdError(f'open ledger "{path}": {cause}', _hint(error)) from error
     return Database(connection)
 
 

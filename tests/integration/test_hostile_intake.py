@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import threading
@@ -13,9 +14,10 @@ import pytest
 
 from backupd.config import load
 from backupd.daemon import loops
+from backupd.daemon.instance import only_instance
 from backupd.daemon.loops import Loop
 from backupd.demo import mails
-from backupd.errors import ExitCode
+from backupd.errors import BackupdError, ExitCode
 from backupd.intake.arrival import Arrivals
 from backupd.intake.care import Care
 from backupd.intake.drop import PATIENCE, DropFolders
@@ -337,6 +339,36 @@ def test_a_full_ledger_is_an_error_with_a_next_step_and_loses_nothing(tmp_path: 
 
     assert database.rows("SELECT * FROM facts") == []
     database.close()
+
+
+@pytest.mark.parametrize("damage", [b"garbage" * 999, b"SQLite format 3\0" + b"Z" * 9999])
+def test_a_damaged_ledger_says_what_can_be_done(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(damage)
+
+    with pytest.raises(BackupdError) as failed:
+        open_database(path)
+
+    assert "stored exports are not touched" in failed.value.hint
+    assert path.read_bytes() == damage
+
+
+def test_a_state_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(BackupdError, match="not a directory"), only_instance(tmp_path / "file/x"):
+        pass
+
+
+def test_a_look_at_the_daemon_does_not_keep_it_from_starting(tmp_path: Path) -> None:
+    with only_instance(tmp_path):
+        pass
+    look = os.open(tmp_path / "daemon.lock", os.O_RDWR)
+    fcntl.flock(look, fcntl.LOCK_EX)
+    threading.Timer(0.1, os.close, [look]).start()
+
+    with only_instance(tmp_path):
+        assert (tmp_path / "daemon.lock").read_text() == f"{os.getpid()}\n"
 
 
 def test_a_loop_whose_failure_cannot_be_told_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
