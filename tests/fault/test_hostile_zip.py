@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import random
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from backupd.export.archive import (
     scan,
     verify,
 )
-from tests.support import zips
+from tests.support import FULL, zips
 from tests.support.hostile_zips import DATA, SCANNED, STRUCTURE, many_members
 from tests.support.zips import Part, Record, build, deflate
 
@@ -113,7 +112,7 @@ def bounded(path: Path) -> tuple[str, int]:
 
 def test_many_members_need_bounded_memory(tmp_path: Path) -> None:
     """Memory grows with the number of members only, which has a limit."""
-    count = 250_000 if os.environ.get("BACKUPD_FULL") else 50_000
+    count = 250_000 if FULL else 50_000
     path = tmp_path / "many.zip"
     path.write_bytes(many_members(count))
 
@@ -126,7 +125,7 @@ def test_many_members_need_bounded_memory(tmp_path: Path) -> None:
 def test_long_names_need_bounded_memory(tmp_path: Path) -> None:
     """In full, a directory just below its size limit, all of it names that grow when folded."""
     path = tmp_path / "names.zip"
-    count = 11_500 if os.environ.get("BACKUPD_FULL") else 2000
+    count = 11_500 if FULL else 2000
     path.write_bytes(many_members(count, "ΐ" * 2000))
 
     outcome, peak = bounded(path)

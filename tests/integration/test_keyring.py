@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from backupd.credentials import keyring_call
-from tests.support import needs
+from tests.support import FULL, needs
 
 UNLOCKED = "printf PASS | gnome-keyring-daemon --unlock --components=secrets"
 LOCKED = "gnome-keyring-daemon --start --components=secrets"
@@ -99,9 +99,7 @@ def test_a_locked_keyring_is_named_and_worth_another_try(tmp_path: Path) -> None
     assert got["seconds"] < 10
 
 
-@pytest.mark.parametrize(
-    ("limit", "seconds"), [(2.0, 2.0), *([(None, 10.0)] if os.environ.get("BACKUPD_FULL") else [])]
-)
+@pytest.mark.parametrize(("limit", "seconds"), [(2.0, 2.0), *([(None, 10.0)] if FULL else [])])
 def test_a_prompt_that_nobody_answers_ends_at_the_limit(
     tmp_path: Path, limit: float | None, seconds: float
 ) -> None:

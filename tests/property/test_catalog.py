@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from hypothesis import given, settings
@@ -11,10 +10,11 @@ from hypothesis import strategies as st
 from backupd.catalog import Catalog
 from backupd.export.conversations import parse
 from backupd.export.versions import Folded, Known, Presence, fingerprint, fold
+from tests.support import FULL
 from tests.support.conversations import root, talk, turn
 from tests.support.snapshots import MemorySource
 
-EXAMPLES = 1_000 if os.environ.get("BACKUPD_FULL") == "1" else 60
+EXAMPLES = 1_000 if FULL else 60
 SIZE = 8
 
 

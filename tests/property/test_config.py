@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,9 @@ from backupd import config
 from backupd.config.schema import TABLES, toml_keys
 from backupd.config.values import parse_duration, parse_size
 from backupd.errors import ConfigError
+from tests.support import FULL
 
-EXAMPLES = 2000 if os.environ.get("BACKUPD_FULL") else 150
+EXAMPLES = 2000 if FULL else 150
 
 SCALARS = st.one_of(
     st.integers().map(str),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -11,9 +10,10 @@ from hypothesis import strategies as st
 
 from backupd.export.conversations import Conversation, ConversationUnreadable, parse
 from backupd.export.versions import Change, compare, fingerprint
+from tests.support import FULL
 from tests.support.conversations import line, root, talk, turn
 
-EXAMPLES = 2_000 if os.environ.get("BACKUPD_FULL") == "1" else 100
+EXAMPLES = 2_000 if FULL else 100
 KEYS = [
     "mapping", "id", "conversation_id", "title", "message", "author", "role", "content", "parts",
     "content_type", "metadata", "attachments", "asset_pointer", "parent", "create_time", "text",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -14,8 +13,8 @@ from backupd.download.answers import HEAD_SIZE, Answer, Standing, classify
 from backupd.download.headers import ContentRange, Headers
 from backupd.download.plan import JITTER, LONGEST, SHORTEST, next_attempt, spacing
 from backupd.download.resume import OVERLAP, Placed, Restart, Stored, Validators, place
+from tests.support import FULL
 
-FULL = os.environ.get("BACKUPD_FULL") == "1"
 laws = settings(max_examples=5_000 if FULL else 300, deadline=None)
 
 moments = st.integers(1_577_836_800, 2_840_140_800).map(lambda s: datetime.fromtimestamp(s, UTC))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 
 from hypothesis import given, settings
@@ -16,9 +15,10 @@ from backupd.export.archive import (
     read_member,
     scan,
 )
+from tests.support import FULL
 from tests.support.zips import LEGITIMATE
 
-EXAMPLES = 20_000 if os.environ.get("BACKUPD_FULL") else 800
+EXAMPLES = 20_000 if FULL else 800
 GOOD = {name: make() for name, make in LEGITIMATE.items()}
 LIMITS = ArchiveLimits(max_total=50 << 20, max_members=1000)
 

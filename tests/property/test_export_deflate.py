@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zlib
 
 from hypothesis import given, settings
@@ -12,10 +11,11 @@ from hypothesis import strategies as st
 from backupd.export import deflate
 from backupd.export.archive import scan
 from backupd.export.deflate import Encoder, Proof
+from tests.support import FULL
 from tests.support.zips import Part, build
 from tests.support.zips import deflate as compressed
 
-EXAMPLES = 3000 if os.environ.get("BACKUPD_FULL") else 120
+EXAMPLES = 3000 if FULL else 120
 
 encoders = st.builds(
     Encoder,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
@@ -12,8 +11,9 @@ from hypothesis import strategies as st
 
 from backupd.export import slices
 from backupd.export.slices import Piece, Slice, split_html, split_json
+from tests.support import FULL
 
-EXAMPLES = 5000 if os.environ.get("BACKUPD_FULL") else 100
+EXAMPLES = 5000 if FULL else 100
 Split = Callable[[Iterable[bytes]], Iterator[Piece]]
 
 texts = st.text(max_size=20) | st.sampled_from(["\ud800", "}, {", "}];\n", "\\", '"', "😀", "\x00"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
@@ -10,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backupd.notice.words import cause, plain, shorten
+from tests.support import FULL
 
-EXAMPLES = 5000 if os.environ.get("BACKUPD_FULL") else 300
+EXAMPLES = 5000 if FULL else 300
 ANY_TEXT = st.text(st.characters(codec=None), max_size=300) | st.text("a:/?&=. \n", max_size=60)
 
 

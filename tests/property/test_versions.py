@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backupd.export.versions import Change, Fingerprint, Known, compare, observe
+from tests.support import FULL
 from tests.support.conversations import Json, root, seen, turn
 
-EXAMPLES = 2_000 if os.environ.get("BACKUPD_FULL") == "1" else 100
+EXAMPLES = 2_000 if FULL else 100
 KEPT = ("user", "assistant")
 
 

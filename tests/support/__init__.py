@@ -7,6 +7,9 @@ import shutil
 
 import pytest
 
+FULL = os.environ.get("BACKUPD_FULL") == "1"
+"""Whether tests with sizes and counts of their own take the large ones: `./dev test --full`."""
+
 _PACKAGES = {
     "dovecot": "dovecot-imapd",
     "gnome-keyring-daemon": "gnome-keyring",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +13,7 @@ import pytest
 
 from backupd.export import slices
 from backupd.export.slices import Glue, Piece, Slice, split_html, split_json
+from tests.support import FULL
 
 Split = Callable[[Iterable[bytes]], Iterator[Piece]]
 
@@ -234,7 +234,7 @@ def big_file(size: int) -> Iterator[bytes]:
 
 
 def test_memory_does_not_grow_with_the_file() -> None:
-    size = (1 << 30) if os.environ.get("BACKUPD_FULL") else (24 << 20)
+    size = (1 << 30) if FULL else (24 << 20)
     block_slices = len(MANY)
     tracemalloc.start()
     try:

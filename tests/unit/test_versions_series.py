@@ -6,17 +6,15 @@ exactly the conversations that were begun, changed, renamed or flagged, and dele
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from backupd.catalog import Catalog
 from backupd.demo.exports import Churn, GeneratedExport, Options, series
 from backupd.export.conversations import parse
 from backupd.export.versions import Change, Folded, Known, fingerprint, fold
+from tests.support import FULL
 from tests.support.snapshots import MemorySource, slices_of
 
-FULL = os.environ.get("BACKUPD_FULL") == "1"
 SIZE, SEEDS = (120, range(5)) if FULL else (25, range(1))
 USUAL = Churn(
     new=3, continued=2, edited=2, rewritten=1, deleted=1, retitled=2, flipped=3, noisy=0.3
