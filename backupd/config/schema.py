@@ -192,12 +192,19 @@ TABLES: dict[str, type[Table]] = {
 _FILLED_IN = {"name", "index"}  # told by the table's place in the file, never a key of its own
 
 
+def toml_fields(table: type[Table]) -> dict[str, str]:
+    """Return the fields of `table` that a person may write, each with its key in the file."""
+    return {
+        name: _key_of(name, field.validation_alias)
+        for name, field in table.model_fields.items()
+        if name not in _FILLED_IN
+    }
+
+
 def toml_keys(table: type[Table]) -> tuple[str, ...]:
     """Return the keys that a person may write in `table`."""
-    keys = []
-    for name, field in table.model_fields.items():
-        if isinstance(field.validation_alias, AliasChoices):
-            keys.append(str(field.validation_alias.choices[0]))
-        elif name not in _FILLED_IN:
-            keys.append(name)
-    return tuple(keys)
+    return tuple(toml_fields(table).values())
+
+
+def _key_of(name: str, alias: object) -> str:
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else name

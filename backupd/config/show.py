@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
-from backupd.config.schema import Settings
+from backupd.config.schema import Settings, Table, toml_fields
 
 _UNITS = (("w", 604800), ("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
-_RENAMED = {"authserv_ids": "authserv_id"}
-_PLACE = ("name", "index")
 
 
 def show(settings: Settings) -> str:
@@ -21,7 +19,7 @@ def show(settings: Settings) -> str:
     lines: list[str] = []
     for name in Settings.model_fields:
         value = getattr(settings, name)
-        if isinstance(value, BaseModel):
+        if isinstance(value, Table):
             lines += ["", f"[{name}]", *_keys(value)]
         elif isinstance(value, Mapping):
             for key, table in value.items():
@@ -32,11 +30,11 @@ def show(settings: Settings) -> str:
     return "\n".join(lines[1:]) + "\n"
 
 
-def _keys(table: BaseModel) -> Iterator[str]:
-    for name in type(table).model_fields:
+def _keys(table: Table) -> Iterator[str]:
+    for name, key in toml_fields(type(table)).items():
         value = getattr(table, name)
-        if value is not None and name not in _PLACE:
-            yield f"{_RENAMED.get(name, name)} = {_value(value)}"
+        if value is not None:
+            yield f"{key} = {_value(value)}"
 
 
 def _value(value: object) -> str:
