@@ -162,7 +162,6 @@ def open_database(path: Path) -> Database:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         connection = _connect(path)
-        _migrate(connection, path)
     except (OSError, sqlite3.Error) as error:
         cause = (error.strerror or "failed").lower() if isinstance(error, OSError) else error
         raise BackupdError(f'open ledger "{path}": {cause}', _hint(error)) from error
@@ -171,13 +170,16 @@ def open_database(path: Path) -> Database:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute(
-        "PRAGMA secure_delete=ON"
-    )  # I6: an erased link leaves no trace in free pages
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")  # I6: an erased link leaves no trace
+        _migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -186,7 +188,6 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         connection.execute("ROLLBACK")
-        connection.close()
         raise RepositoryRefused(
             f'open ledger "{path}": schema {version} is newer than this program '
             f"({len(MIGRATIONS)})",
