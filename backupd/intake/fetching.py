@@ -115,8 +115,11 @@ class Fetcher:
         except LinkRefused as refused:
             self._refused(delivery, str(refused))
             return
-        if link is None:
-            return  # it was used or is dead: nothing is left to try
+        if link is not None:  # else it was used or is dead: nothing is left to try
+            self._fetch(delivery, link)
+
+    def _fetch(self, delivery: Delivery, link: Link) -> None:
+        """Make one attempt and draw the consequence; the ledger may have moved on meanwhile."""
         part = delivery.part or self._rooms.repository.incoming / f"{delivery.id}.part"
         before = _size(part)
         self._rooms.deliveries.fetching(delivery.id, part, self._rooms.clock())
@@ -133,15 +136,16 @@ class Fetcher:
         if delivery.state is not State.FETCHING:
             download.discard(part)  # a person handed the file in meanwhile
         elif delivery.link != tried and not isinstance(outcome, download.Fetched):
-            now = self._rooms.clock()
-            self._rooms.deliveries.retry(delivery.id, now, outcome.kind, outcome.detail, now)
+            self._go_on(delivery, outcome, timedelta(0))
         elif isinstance(outcome, download.NetworkFailed) and _size(part) - before >= PROGRESS:
-            now = self._rooms.clock()
-            self._rooms.deliveries.retry(
-                delivery.id, now + RESUME_PAUSE, outcome.kind, outcome.detail, now
-            )
+            self._go_on(delivery, outcome, RESUME_PAUSE)
         else:
             self._settle(delivery, outcome)
+
+    def _go_on(self, delivery: Delivery, outcome: download.Outcome, pause: timedelta) -> None:
+        now = self._rooms.clock()
+        at = now + pause
+        self._rooms.deliveries.retry(delivery.id, at, outcome.kind, outcome.detail, now)
 
     def _limits(self) -> download.Limits:
         settings = self._rooms.settings.download
