@@ -117,36 +117,31 @@ class Deliveries:
 
     def open(self, opening: Opening, now: datetime) -> Delivery:
         """Record a proven mail with its link and deadline; due at once."""
-        identity = secrets.token_hex(4)
-        place = opening.place
+        identity, place = secrets.token_hex(4), opening.place
+        row: dict[str, str | int | None] = {
+            "id": identity,
+            "state": State.PROVEN.value,
+            "mailbox": place.mailbox,
+            "folder": place.folder,
+            "uidvalidity": place.uidvalidity,
+            "uid": place.uid,
+            "message_id": opening.message_id,
+            "sender": opening.sender,
+            "proof": opening.proof,
+            "link": opening.link,
+            "era": opening.era,
+            "host": opening.host,
+            "file_name": opening.file_name,
+            "account": opening.account,
+            "mail_at": stamp(opening.mail_at),
+            "deadline": stamp(opening.deadline),
+            "give_up_at": stamp(opening.give_up_at),
+            **dict.fromkeys(("created_at", "updated_at", "next_attempt_at"), stamp(now)),
+        }
+        marks = ", ".join("?" * len(row))
         with self._db.transaction() as connection:
             connection.execute(
-                "INSERT INTO deliveries (id, state, mailbox, folder, uidvalidity, uid, message_id,"
-                " sender, proof, link, era, host, file_name, account, mail_at, deadline,"
-                " give_up_at, created_at, updated_at, next_attempt_at)"
-                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                (
-                    identity,
-                    State.PROVEN.value,
-                    place.mailbox,
-                    place.folder,
-                    place.uidvalidity,
-                    place.uid,
-                    opening.message_id,
-                    opening.sender,
-                    opening.proof,
-                    opening.link,
-                    opening.era,
-                    opening.host,
-                    opening.file_name,
-                    opening.account,
-                    stamp(opening.mail_at),
-                    stamp(opening.deadline),
-                    stamp(opening.give_up_at),
-                    stamp(now),
-                    stamp(now),
-                    stamp(now),
-                ),
+                f"INSERT INTO deliveries ({', '.join(row)}) VALUES ({marks})", tuple(row.values())
             )
         return self.get(identity)
 
