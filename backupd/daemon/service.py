@@ -24,6 +24,10 @@ from backupd.systemd import service_manager
 
 log = logging.getLogger(__name__)
 
+FAREWELL = 4.0
+"""Seconds a stop waits for the loops; the process may end after that (everything is durable)."""
+CHANGEOVER = 3600.0
+"""Seconds a reload waits for an export that is being stored."""
 LAST_TURN = timedelta(seconds=1)
 """How long the last notices may hold up a stop; what is not sent waits in the outbox."""
 
@@ -56,6 +60,7 @@ class Service:
 
     def _serve(self, settings: Settings) -> Settings:
         rooms, credentials = self._open_rooms(settings)
+        idle = True
         try:
             session = Session(rooms, credentials, self._manager)
             session.start()
@@ -66,13 +71,14 @@ class Service:
                 self._manager.stopping()
             else:
                 self._manager.reloading()
-            session.stop()
+            idle = session.stop(lambda: FAREWELL if self._ending else CHANGEOVER)
             if self._ending:
                 _tell(rooms, notice.service_stopped(version=__version__))
             _flush(rooms)
         finally:
             credentials.close()
-            rooms.close()
+            if idle:
+                rooms.close()
         return settings
 
     def _wait(self, rooms: Rooms, settings: Settings) -> Settings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from backupd import notice
@@ -35,10 +36,8 @@ DEAF = 170.0
 """Seconds without a sign of life after which a loop counts as hung."""
 OUTBOX_TURN = timedelta(seconds=60)
 """How long one turn of the outbox may take; what is left waits for the next."""
-FAREWELL = 4.0
-"""Seconds a stop waits for the loops; the process may end after that (everything is durable)."""
 LAST_SEND = 0.5
-"""Seconds of that for a channel that does not answer; its notice stays in the outbox."""
+"""Seconds at the end for a channel that does not answer; its notice stays in the outbox."""
 
 
 class Session:
@@ -53,7 +52,7 @@ class Session:
         self._arrivals = Arrivals(rooms, self._due.set)
         self._fetch_loop = Loop("fetch", self._fetch, self._stop, self._failed)
         self._fetcher = Fetcher(rooms, self._stop, self._fetch_loop.alive)
-        self._drops = DropFolders(rooms, self._fetch_loop.alive)
+        self._drops = DropFolders(rooms, self._stop, self._fetch_loop.alive)
         self._outbox_bell, self._care_bell = threading.Event(), threading.Event()
         self._outbox_loop = Loop("outbox", self._outbox, self._stop, self._failed)
         self._care_loop = Loop("care", self._look_after, self._stop, self._failed)
@@ -79,19 +78,34 @@ class Session:
         self._jobs.every("care", timedelta(minutes=15), self._care_bell.set)
         self._jobs.start()
 
-    def stop(self) -> None:
-        """End the session within about five seconds."""
+    def stop(self, patience: Callable[[], float]) -> bool:
+        """End the session; say whether every loop that uses the rooms has ended.
+
+        `patience` is asked again and again how many seconds to wait for that. What is left is
+        durable or begun anew: the process may end, but the rooms must stay open.
+        """
         self._stop.set()
         for bell in (self._due, self._outbox_bell, self._care_bell):
             bell.set()
         for watcher in self._watchers:
             watcher.wake()
         self._jobs.stop()
-        end = time.monotonic() + FAREWELL
-        for loop in self._loops:
-            patience = LAST_SEND if loop is self._outbox_loop else FAREWELL
-            if not loop.join(max(0.1, min(patience, end - time.monotonic()))):
-                log.warning("loop %s did not end in time", loop.name)
+        return self._farewell(patience)
+
+    def _farewell(self, patience: Callable[[], float]) -> bool:
+        """Wait for the loops, feeding the watchdog as long as those that still work are alive."""
+        began = time.monotonic()
+        while running := [loop for loop in self._loops if not loop.join(0)]:
+            passed = time.monotonic() - began
+            if running == [self._outbox_loop] and passed > LAST_SEND:
+                return True
+            if passed > patience():
+                log.warning("still at work: %s", ", ".join(loop.name for loop in running))
+                return False
+            if all(loop.age() < DEAF for loop in running):
+                self._manager.alive()
+            running[0].join(0.1)
+        return True
 
     def _watcher(self, name: str, credentials: Credentials) -> Watcher:
         settings = self._rooms.settings.mailboxes[name]

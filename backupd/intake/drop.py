@@ -14,12 +14,13 @@ import stat
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from backupd import notice
 from backupd.errors import BackupdError, RepositoryLocked, StorageFull
 from backupd.export.archive import ArchiveRefused, looks_complete
+from backupd.export.layout import exported_at
 from backupd.intake.handin import origin_of
 from backupd.intake.rooms import Rooms
 from backupd.intake.storing import store
@@ -42,8 +43,9 @@ class _Look:
 class DropFolders:
     """The drop folders of all mailboxes; `alive` is called while long work goes on."""
 
-    def __init__(self, rooms: Rooms, alive: Callable[[], None]) -> None:
+    def __init__(self, rooms: Rooms, cancel: threading.Event, alive: Callable[[], None]) -> None:
         self._rooms = rooms
+        self._cancel = cancel
         self._alive = alive
         self._looks: dict[Path, _Look] = {}
         self._since: dict[Path, tuple[_Look, datetime]] = {}
@@ -58,9 +60,9 @@ class DropFolders:
         return sorted({mailbox.drop_folder for mailbox in settings if mailbox.drop_folder})
 
     def scan(self) -> int:
-        """Store every file that has landed; returns how many were taken."""
+        """Store every file that has landed, oldest export first; returns how many were taken."""
         seen: dict[Path, _Look] = {}
-        taken = 0
+        landed: list[Path] = []
         self.unsettled = False
         for path in self._zips():
             look = _look(path)
@@ -70,19 +72,20 @@ class DropFolders:
             if self._looks.get(path) != look:
                 self.unsettled = True
             elif (problem := _problem(path)) is None:
-                taken += self._take(path, look)
+                landed.append(path)
             else:
                 self._tell_waiting(path, look, problem)
         self._looks = seen
         self._since = {path: since for path, since in self._since.items() if path in seen}
-        return taken
+        landed.sort(key=lambda path: (_time(path, seen[path]), path))
+        return sum(self._take(path, seen[path]) for path in landed if not self._cancel.is_set())
 
-    def settle(self, cancel: threading.Event) -> int:
+    def settle(self) -> int:
         """Look twice, a moment apart, so that one call takes what has landed."""
         if not self._zips():
             return 0
         taken = self.scan()
-        cancel.wait(SETTLE)
+        self._cancel.wait(SETTLE)
         return taken + self.scan()
 
     def _take(self, path: Path, look: _Look) -> int:
@@ -155,6 +158,10 @@ def _problem(path: Path) -> str | None:
     except OSError as error:
         return (error.strerror or "it cannot be read").lower()
     return None
+
+
+def _time(path: Path, look: _Look) -> datetime:
+    return exported_at(path.name) or datetime.fromtimestamp(look.changed_ns // 10**9, UTC)
 
 
 def _look(path: Path) -> _Look | None:

@@ -43,8 +43,7 @@ def one_pass(rooms: Rooms, credentials: Credentials, cancel: threading.Event) ->
     seen = rooms.deliveries.pending()
     Care(rooms, fetcher, _nothing).watch_deadlines()
     attempted = fetcher.run_due()
-    drops = DropFolders(rooms, _nothing)
-    dropped = drops.settle(cancel)
+    dropped = DropFolders(rooms, cancel, _nothing).settle()
     rooms.notifier.flush(rooms.clock())
     states = [rooms.deliveries.get(delivery.id).state for delivery in seen]
     return Pass(

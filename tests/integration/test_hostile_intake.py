@@ -90,7 +90,7 @@ def fetcher_of(rooms: Rooms) -> Fetcher:
 
 
 def scanned(rooms: Rooms, alive: Callable[[], None] = lambda: None) -> DropFolders:
-    folders = DropFolders(rooms, alive)
+    folders = DropFolders(rooms, threading.Event(), alive)
     folders.scan()
     folders.scan()
     return folders
@@ -123,6 +123,18 @@ def test_links_directories_pipes_and_other_names_are_left_alone(rooms: Rooms, dr
 
     assert events(rooms) == []
     assert len(list(drop.iterdir())) == 5
+
+
+def test_what_landed_together_is_stored_oldest_export_first(rooms: Rooms, drop: Path) -> None:
+    for account, day, number in (("a", "09", 2), ("b", "02", 1)):
+        name = f"{account * 64}-2026-03-{day}-10-00-00-{'c' * 32}.zip"
+        (drop / name).write_bytes(week(number))
+
+    scanned(rooms)
+
+    names = {one.id: one.origin.file_name for one in rooms.repository.snapshots()}
+    told = [one for one in NoticeLog(rooms.database).list() if one.event == "stored"]
+    assert [(names[one.snapshot or ""] or "")[0] for one in told] == ["b", "a"]
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>Log in</html>", week(1)[:-9]])
