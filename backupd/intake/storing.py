@@ -21,6 +21,7 @@ from backupd.export.archive import ArchiveRefused
 from backupd.intake.matching import Candidate, match
 from backupd.intake.rooms import Rooms
 from backupd.ledger.deliveries import Delivery
+from backupd.ledger.notices import NoticeLog
 from backupd.store.repository import Added, Origin, Repository, Snapshot
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def _record(rooms: Rooms, added: Added, delivery: Delivery | None) -> None:
 
     Everything is read before, so that nobody waits for the ledger while files are read.
     """
-    if added.already_stored and delivery is None:
+    if added.already_stored and delivery is None and _is_told(rooms, added.snapshot):
         return
     now = rooms.clock()
     told = (_stored_notice(rooms, added, delivery, now), *_findings(rooms, added))
@@ -121,6 +122,15 @@ def _record(rooms: Rooms, added: Added, delivery: Delivery | None) -> None:
         _close_requests(rooms, added.snapshot, delivery, now)
         for one in told:
             rooms.tell(one)
+
+
+def _is_told(rooms: Rooms, snapshot: Snapshot) -> bool:
+    """Say whether a person knows of a snapshot; a crash after the commit point keeps it untold.
+
+    Who imports is told on the terminal.
+    """
+    by_hand = snapshot.origin.source == "import"
+    return by_hand or NoticeLog(rooms.database).told("stored", snapshot.id)
 
 
 def _close_requests(

@@ -84,6 +84,13 @@ class NoticeLog:
         rows = self.database.rows("SELECT * FROM notices ORDER BY id DESC LIMIT ?", (limit,))
         return tuple(_logged(row) for row in reversed(rows))
 
+    def told(self, event: str, snapshot: str) -> bool:
+        """Say whether the log has an event of a snapshot."""
+        found = self.database.row(
+            "SELECT 1 FROM notices WHERE event = ? AND snapshot = ?", (event, snapshot)
+        )
+        return found is not None
+
     def claim(self, channel: str, now: datetime, lease: timedelta) -> Due | None:
         """Take the oldest unsent notice of `channel` if it is due; it is ours until the lease ends.
 

@@ -22,6 +22,7 @@ from backupd.intake.arrival import Arrivals
 from backupd.intake.care import Care
 from backupd.intake.drop import PATIENCE, DropFolders
 from backupd.intake.fetching import Fetcher
+from backupd.intake.handin import origin_of
 from backupd.intake.overview import Health, needs, overview
 from backupd.intake.rooms import Rooms
 from backupd.ledger.db import LedgerFailed, open_database
@@ -123,6 +124,21 @@ def test_links_directories_pipes_and_other_names_are_left_alone(rooms: Rooms, dr
 
     assert events(rooms) == []
     assert len(list(drop.iterdir())) == 5
+
+
+def test_a_crash_between_commit_and_ledger_leaves_no_dropped_file_untold(
+    rooms: Rooms, drop: Path
+) -> None:
+    path = drop / "export.zip"
+    path.write_bytes(week(1))
+    rooms.repository.add(path, origin_of(path, "drop", START))
+
+    scanned(rooms)
+    path.write_bytes(week(1))
+    scanned(rooms)
+
+    assert events(rooms).count("stored") == 1
+    assert list(drop.iterdir()) == []
 
 
 def test_what_landed_together_is_stored_oldest_export_first(rooms: Rooms, drop: Path) -> None:
