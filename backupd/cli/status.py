@@ -43,6 +43,8 @@ def _print(seen: Overview, running: bool, moment: datetime) -> None:
     for mailbox in seen.mailboxes:
         detail = f" ({mailbox.detail})" if mailbox.detail else ""
         click.echo(f"mailbox {mailbox.name}: {mailbox.state}{detail}")
+    if seen.missed_at is not None:
+        click.echo(f"missed: an export's link died {when(seen.missed_at)}; request another one")
     if seen.deliveries:
         click.echo("\n" + table(_HEADERS, _rows(seen, moment)) + "\n")
     click.echo(f"snapshots: {seen.snapshots}, last export received {when(seen.last_export_at)}")
@@ -114,4 +116,5 @@ def _json(seen: Overview) -> dict[str, object]:
         "last_check_at": iso(seen.last_check_at),
         "last_drill_at": iso(seen.last_drill_at),
         "check_problems": seen.check_problems,
+        "missed_at": iso(seen.missed_at),
     }

@@ -52,7 +52,9 @@ class Session:
         self._arrivals = Arrivals(rooms, self._due.set)
         self._fetch_loop = Loop("fetch", self._fetch, self._stop, self._failed)
         self._fetcher = Fetcher(rooms, self._stop, self._fetch_loop.alive)
-        self._drops = DropFolders(rooms, self._stop, self._fetch_loop.alive)
+        self._drop_loop = Loop("drop", self._take_drops, self._stop, self._failed)
+        self._drops = DropFolders(rooms, self._stop, self._drop_loop.alive)
+        self._drop_bell = threading.Event()
         self._outbox_bell, self._care_bell = threading.Event(), threading.Event()
         self._outbox_loop = Loop("outbox", self._outbox, self._stop, self._failed)
         self._care_loop = Loop("care", self._look_after, self._stop, self._failed)
@@ -60,6 +62,7 @@ class Session:
         self._watchers = [self._watcher(name, credentials) for name in rooms.settings.mailboxes]
         self._loops = [
             self._fetch_loop,
+            self._drop_loop,
             self._outbox_loop,
             self._care_loop,
             *map(self._mail_loop, self._watchers),
@@ -85,7 +88,7 @@ class Session:
         durable or begun anew: the process may end, but the rooms must stay open.
         """
         self._stop.set()
-        for bell in (self._due, self._outbox_bell, self._care_bell):
+        for bell in (self._due, self._drop_bell, self._outbox_bell, self._care_bell):
             bell.set()
         for watcher in self._watchers:
             watcher.wake()
@@ -131,18 +134,26 @@ class Session:
         while not self._stop.is_set():
             self._fetch_loop.rest(self._due, self._pause())
             self._fetcher.run_due()
-            self._drops.scan()
 
     def _pause(self) -> float:
-        if self._drops.unsettled:
-            return SETTLE
-        now = self._rooms.clock()
+        now, longest = self._rooms.clock(), TICK.total_seconds()
         pending = self._rooms.deliveries.pending()
-        waits_for_you = any(delivery.state is State.NEEDS_YOU for delivery in pending)
-        longest = EAGER if waits_for_you and self._drops.folders() else TICK.total_seconds()
         times = [delivery.next_attempt_at for delivery in pending if delivery.next_attempt_at]
         soonest = min(((at - now).total_seconds() for at in times), default=longest)
         return min(max(soonest, 0.0), longest)
+
+    def _take_drops(self) -> None:
+        """Look into the drop folders; in a loop of its own, for a download may take hours."""
+        while not self._stop.is_set():
+            self._drops.scan()
+            self._drop_loop.rest(self._drop_bell, self._drop_pause())
+
+    def _drop_pause(self) -> float:
+        if self._drops.unsettled:
+            return SETTLE
+        pending = self._rooms.deliveries.pending()
+        asked = any(delivery.state is State.NEEDS_YOU for delivery in pending)
+        return EAGER if asked and self._drops.folders() else TICK.total_seconds()
 
     def _tick(self) -> None:
         if self._clock_watch.jumped():

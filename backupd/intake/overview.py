@@ -58,6 +58,7 @@ class Overview:
     last_check_at: datetime | None
     last_drill_at: datetime | None
     check_problems: int
+    missed_at: datetime | None
 
 
 def overview(
@@ -74,7 +75,9 @@ def overview(
     newest = max((snapshot.received_at for snapshot in snapshots), default=None)
     problems = int(messages.fact(LAST_CHECK_PROBLEMS) or "0")
     overdue = newest is not None and now - newest >= settings.schedule.remind_after
-    health, code = _judge(mailboxes, pending, problems, overdue)
+    missed_at = deliveries.missed_at()
+    missed = missed_at is not None and (newest is None or newest < missed_at)
+    health, code = _judge(mailboxes, pending, missed, problems, overdue)
     return Overview(
         health=health,
         exit_code=code,
@@ -86,6 +89,7 @@ def overview(
         last_check_at=_time(messages.fact(LAST_CHECK)),
         last_drill_at=_time(messages.fact(LAST_DRILL)),
         check_problems=problems,
+        missed_at=missed_at if missed else None,
     )
 
 
@@ -102,6 +106,7 @@ def needs(delivery: Delivery) -> str | None:
 def _judge(
     mailboxes: tuple[MailboxState, ...],
     pending: tuple[Delivery, ...],
+    missed: bool,
     problems: int,
     overdue: bool,
 ) -> tuple[Health, ExitCode]:
@@ -109,7 +114,7 @@ def _judge(
     states = {mailbox.state for mailbox in mailboxes}
     if "refused" in states:
         return Health.ACTION_NEEDED, ExitCode.CREDENTIAL
-    if any(delivery.state is State.NEEDS_YOU for delivery in pending):
+    if missed or any(delivery.state is State.NEEDS_YOU for delivery in pending):
         return Health.ACTION_NEEDED, ExitCode.LINK
     if any(needs(delivery) for delivery in pending):
         return Health.ACTION_NEEDED, ExitCode.DOWNLOAD

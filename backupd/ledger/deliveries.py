@@ -187,6 +187,14 @@ class Deliveries:
             and (delivery.next_attempt_at <= now or delivery.updated_at > now + CLOCK_SLACK)
         ]
 
+    def missed_at(self) -> datetime | None:
+        """Return when the newest delivery expired, or None if it did not."""
+        row = self._db.row(
+            "SELECT state, updated_at FROM deliveries ORDER BY created_at DESC, id LIMIT 1"
+        )
+        missed = row is not None and row["state"] == State.EXPIRED.value
+        return moment(row["updated_at"]) if row is not None and missed else None
+
     def of_file(self, file_name: str) -> Delivery | None:
         """Return the newest delivery of this file name that was not refused, if any."""
         row = self._db.row(

@@ -13,7 +13,7 @@ import pytest
 from backupd.config import load
 from backupd.intake.care import Care
 from backupd.intake.fetching import Fetcher
-from backupd.intake.overview import Overview, overview
+from backupd.intake.overview import Health, Overview, overview
 from backupd.intake.rooms import Rooms
 from backupd.intake.storing import store
 from backupd.ledger.deliveries import State
@@ -135,6 +135,22 @@ def test_a_fetched_file_that_cannot_be_stored_is_kept_tried_again_and_told_of_on
     fetcher_of(rooms).run_due()
     assert rooms.deliveries.get(delivery.id).state is State.STORED
     assert not part.exists()
+
+
+def test_a_missed_export_needs_action_until_another_one_is_stored(
+    rooms: Rooms, clock: Clock, tmp_path: Path
+) -> None:
+    delivery = rooms.deliveries.open(opening(), clock())
+    clock.now += timedelta(hours=31)
+    care_of(rooms).watch_deadlines()
+    missed = at_a_glance(rooms)
+    assert rooms.deliveries.get(delivery.id).state is State.EXPIRED
+
+    clock.now += timedelta(hours=1)
+    hand_in(rooms, tmp_path)
+
+    assert (missed.health, missed.missed_at) == (Health.ACTION_NEEDED, START + timedelta(hours=31))
+    assert at_a_glance(rooms).health is Health.OK
 
 
 def test_the_same_zip_again_leaves_a_request_open(rooms: Rooms, tmp_path: Path) -> None:
