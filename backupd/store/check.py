@@ -17,6 +17,8 @@ from backupd.store.index import Frame, Index
 from backupd.store.naming import FRAME_NAME_SIZE, frame_name, object_id
 from backupd.store.packs import Directory, FrameEntry, PackDamaged, read_directory
 from backupd.store.paths import Paths
+from backupd.store.pins import Pins
+from backupd.store.remainders import Remainders
 from backupd.store.restore import verified
 from backupd.store.snapshot import Snapshot, read_proof
 from backupd.store.snapshots import Snapshots
@@ -120,7 +122,7 @@ class Check:
             self._read_quarantine()
         self._foreign_files()
         needs = self._manifests(ids)
-        self._trace(needs)
+        self._trace(needs | self._remainders())
         drilled = self._drill() if drill else ()
         objects = sum(len(f.objects) for d in self._directories.values() for f in d.frames)
         return CheckReport(
@@ -144,6 +146,8 @@ class Check:
         """Compare the index with the packs, and look for prefixes that are nowhere."""
         for name, directory in self._directories.items():
             path = self._paths.pack(name)
+            if not path.exists():
+                continue  # pruned meanwhile
             for entry in directory.frames:
                 if not all(self._resolves(part) for part in entry.prefix):
                     detail = f"the frame at {entry.offset} needs older bytes that are in no pack"
@@ -161,6 +165,8 @@ class Check:
         try:
             whole = hash_file(path) == name
             self._bytes += path.stat().st_size
+        except FileNotFoundError:
+            return  # pruned meanwhile; if a snapshot needs what it held, that is said there
         except OSError as error:
             detail = f"cannot be read: {error.strerror}"
             lost = frozenset(self._index.names_in(name))
@@ -173,6 +179,8 @@ class Check:
                 try:
                     self._verify(path, entry, reader.frame(_frame(path, entry)))
                 except RepositoryDamaged as error:
+                    if not path.exists():
+                        return
                     lost = self._lost(path, entry)
                     self._findings.append(_Finding(path, None, error.message, lost))
         if not whole and directory and len(self._findings) == before:
@@ -209,13 +217,36 @@ class Check:
         try:
             ids = frozenset(self._snapshots.recipe(snapshot).ids())
         except RepositoryDamaged as error:
-            self._findings.append(_Finding(path, None, f"recipe: {error.message}", recipe))
+            if path.exists():  # else it was forgotten meanwhile
+                self._findings.append(_Finding(path, None, f"recipe: {error.message}", recipe))
             return recipe
-        for name in recipe | ids:
-            if self._index.locate(name) is None:
+        self._locate(path, recipe | ids)
+        return recipe | ids
+
+    def _locate(self, path: Path, names: frozenset[bytes]) -> None:
+        lost = [name for name in names if self._index.locate(name) is None]
+        if lost:
+            self._refresh()
+        for name in lost:
+            if self._index.locate(name) is None and path.exists():
                 detail = "needs an object that is in no pack"
                 self._findings.append(_Finding(path, name, detail, frozenset((name,))))
-        return recipe | ids
+
+    def _remainders(self) -> dict[str, frozenset[bytes]]:
+        """Read every remainder and pin; return what each remainder needs."""
+        needs: dict[str, frozenset[bytes]] = {}
+        remainders = Remainders(self._paths)
+        for name in self._paths.remainder_ids():
+            path = self._paths.remainders / name
+            try:
+                needs[name] = frozenset(remainders.load(name).record.objects())
+            except RepositoryDamaged as error:
+                self._problem(path, error.message)
+            else:
+                self._locate(path, needs[name])
+        for path, cause in Pins(self._paths).damaged():
+            self._problem(path, cause)
+        return needs
 
     def _proof(self, name: str) -> None:
         path = self._paths.proofs / name
@@ -275,6 +306,8 @@ class Check:
                 for chunk in verified(self._snapshots, snapshot, self._progress):
                     self._bytes += len(chunk)
             except BackupdError as error:
+                if self._snapshots.is_forgotten(snapshot):
+                    continue
                 path = self._paths.snapshots / snapshot.id
                 self._problems.append(
                     Problem(self._relative(path), None, error.message, (snapshot.id,))

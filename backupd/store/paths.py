@@ -5,6 +5,8 @@ lock                       the writers' flock
 packs/xx/<sha256>.pack     objects; xx = first two digits of the name
 snapshots/<sha256>         manifests; putting one here is the commit point
 proofs/<snapshot>          says that the snapshot was rebuilt and hashed equal
+pins/<snapshot>            says that no policy forgets the snapshot
+remainders/<sha256>        what stays of forgotten snapshots
 incoming/                  downloads and unfinished work; may be emptied when nothing runs
 quarantine/<sha256>.zip    files that break a rule, as received; .json beside says why
 cache/                     derived: object index, catalog; may be deleted
@@ -53,6 +55,16 @@ class Paths:
         return self.root / "proofs"
 
     @property
+    def pins(self) -> Path:
+        """Directory of pins."""
+        return self.root / "pins"
+
+    @property
+    def remainders(self) -> Path:
+        """Directory of remainders."""
+        return self.root / "remainders"
+
+    @property
     def incoming(self) -> Path:
         """Directory of unfinished work."""
         return self.root / "incoming"
@@ -75,7 +87,8 @@ class Paths:
     def directories(self) -> tuple[Path, ...]:
         """Return every directory of a repository."""
         return (
-            self.packs, self.snapshots, self.proofs, self.incoming, self.quarantine, self.cache,
+            self.packs, self.snapshots, self.proofs, self.pins, self.remainders,
+            self.incoming, self.quarantine, self.cache,
         )  # fmt: skip
 
     def pack(self, name: bytes) -> Path:
@@ -88,6 +101,12 @@ class Paths:
         for path in self.packs.glob("??/*.pack"):
             if _NAME.fullmatch(path.stem) and path.parent.name == path.stem[:2]:
                 yield bytes.fromhex(path.stem)
+
+    def remainder_ids(self) -> list[str]:
+        """Return the ids of the remainders that are there."""
+        if not self.remainders.is_dir():
+            return []
+        return sorted(p.name for p in self.remainders.iterdir() if _NAME.fullmatch(p.name))
 
     def snapshot_ids(self) -> list[str]:
         """Return the ids of the manifests that are there."""

@@ -2,6 +2,9 @@
 
 Decoded frames are kept in a small cache bounded by bytes, because neighbours are read together.
 Nothing is returned whose hash is not its name. A reader belongs to one thread.
+
+A pack may be removed while it is read, by `prune`: what is needed of it lies in another pack by
+then. A reader that finds its pack gone lets the index be brought up to date and looks again.
 """
 
 from __future__ import annotations
@@ -19,6 +22,11 @@ from backupd.store.naming import ID_SIZE, object_id
 CACHE_BYTES = 48 << 20
 MAX_DEPTH = 64
 _OPEN_PACKS = 32
+_LOOKS = 3
+
+
+class _Missing(RepositoryDamaged):
+    """Something is in no pack, or the pack in which it lay is no longer there."""
 
 
 class FrameCache:
@@ -54,10 +62,12 @@ class ObjectReader:
         locate: Callable[[bytes], Place | None],
         frame_named: Callable[[bytes], Frame | None],
         cache: FrameCache | None = None,
+        refresh: Callable[[], None] | None = None,
     ) -> None:
         self._locate = locate
         self._frame_named = frame_named
         self._cache = cache or FrameCache()
+        self._refresh = refresh
         self._descriptors: OrderedDict[Path, int] = OrderedDict()
 
     def close(self) -> None:
@@ -77,6 +87,11 @@ class ObjectReader:
         Raises:
             RepositoryDamaged: the object is missing, or its bytes are not those of its name.
         """
+        for _ in range(_LOOKS if self._refresh else 0):
+            try:
+                return self._read(wanted, 0)
+            except _Missing:
+                self._look_again()
         return self._read(wanted, 0)
 
     def prefix(self, names: tuple[bytes, ...]) -> bytes:
@@ -91,10 +106,14 @@ class ObjectReader:
         """
         return self._frame(frame, 0)
 
+    def _look_again(self) -> None:
+        if self._refresh is not None:
+            self._refresh()
+
     def _read(self, wanted: bytes, depth: int) -> bytes:
         place = self._locate(wanted)
         if place is None:
-            raise RepositoryDamaged(f"read object {wanted.hex()}: it is in no pack", _HINT)
+            raise _Missing(f"read object {wanted.hex()}: it is in no pack", _HINT)
         data = self._frame(place.frame, depth)[place.offset : place.offset + place.length]
         if object_id(data) != wanted:
             raise _damaged(place.frame, f"object {wanted.hex()} has other bytes")
@@ -108,7 +127,7 @@ class ObjectReader:
             return self._read(name, depth)
         frame = self._frame_named(name)
         if frame is None:
-            raise RepositoryDamaged(f"read frame {name.hex()}: it is in no pack", _HINT)
+            raise _Missing(f"read frame {name.hex()}: it is in no pack", _HINT)
         return self._frame(frame, depth)
 
     def _frame(self, frame: Frame, depth: int) -> bytes:
@@ -132,6 +151,8 @@ class ObjectReader:
     def _payload(self, frame: Frame) -> bytes:
         try:
             return os.pread(self._descriptor(frame.pack), frame.length, frame.offset)
+        except FileNotFoundError as error:
+            raise _Missing(_damaged(frame, "there is no such pack").message, _HINT) from error
         except OSError as error:
             raise _damaged(frame, error.strerror or str(error)) from error
 

@@ -27,8 +27,10 @@ from backupd.store.adding import Added, Adding, Progress, recover
 from backupd.store.check import Check, CheckReport, Problem, Subset
 from backupd.store.fsio import FileSystem, hash_file, read_chunks
 from backupd.store.index import Index, Pack
+from backupd.store.keeping import Keeping
 from backupd.store.packs import PackDamaged, read_directory
 from backupd.store.paths import STAGING, Paths
+from backupd.store.remainders import Remainder
 from backupd.store.sealed import seal
 from backupd.store.snapshot import Origin, Snapshot
 from backupd.store.snapshots import Snapshots
@@ -40,6 +42,7 @@ __all__ = [
     "KindStats",
     "Origin",
     "Problem",
+    "Remainder",
     "Repository",
     "Snapshot",
     "Stats",
@@ -72,7 +75,7 @@ class Repository:
         self._lock: lock.Lock | None = None
         self._holds = 0
         self._index = Index(paths.index, paths.pack)
-        self._snapshots = Snapshots(paths, self._index)
+        self._snapshots = Snapshots(paths, self._index, self._refresh)
 
     @classmethod
     def create(cls, path: Path, *, files: FileSystem | None = None) -> Repository:
@@ -224,6 +227,17 @@ class Repository:
                     self._files.remove_tree(path)
                     removed += 1
         return removed
+
+    @property
+    def keeping(self) -> Keeping:
+        """What decides how long things stay: pins, forget, prune."""
+        return Keeping(
+            self._paths, self._files, self._index, self._snapshots, self.lock, self._refresh
+        )
+
+    def remainders(self) -> list[Remainder]:
+        """Return what stays of forgotten snapshots, the oldest first."""
+        return self.keeping.remainders()
 
     def snapshots(self) -> list[Snapshot]:
         """Return all readable snapshots, oldest export first."""

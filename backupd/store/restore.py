@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from backupd.errors import RepositoryDamaged, UsageError
+from backupd.errors import BackupdError, RepositoryDamaged, UsageError
 from backupd.export.archive import read_member, scan
 from backupd.store.fsio import FileSystem, NewFile, temporary
 from backupd.store.rebuild import member_contents, rebuild
@@ -53,13 +54,27 @@ def verified(
         RepositoryDamaged: an object is damaged, or the whole has another SHA-256.
     """
     digest = _Digest(snapshot)
-    with snapshots.reader() as reader:
+    with snapshots.reader() as reader, _unless_forgotten(snapshots, snapshot):
         for chunk in rebuild(snapshots.recipe(snapshot), reader.read):
             digest.update(chunk)
             if progress is not None:
                 progress("restore", digest.size, snapshot.size)
             yield chunk
     digest.check()
+
+
+@contextmanager
+def _unless_forgotten(snapshots: Snapshots, snapshot: Snapshot) -> Iterator[None]:
+    """Say of a snapshot that was forgotten meanwhile just that, instead of calling it damaged."""
+    try:
+        yield
+    except RepositoryDamaged as error:
+        if not snapshots.is_forgotten(snapshot):
+            raise
+        raise BackupdError(
+            f"restore {snapshot.id[:12]}: the snapshot was forgotten meanwhile",
+            "list what is stored with snapshots",
+        ) from error
 
 
 def restore_members(
@@ -100,7 +115,7 @@ def _members(
     files: FileSystem, snapshots: Snapshots, snapshot: Snapshot, directory: Path
 ) -> Iterator[tuple[str, Iterator[bytes]]]:
     if not snapshot.kept_whole:
-        with snapshots.reader() as reader:
+        with snapshots.reader() as reader, _unless_forgotten(snapshots, snapshot):
             for begin, content in member_contents(snapshots.recipe(snapshot), reader.read):
                 yield begin.name, content
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
@@ -28,8 +29,11 @@ _MAX_PROOF = 4096
 class Snapshots:
     """All snapshots; manifests never change, so each is read once."""
 
-    def __init__(self, paths: Paths, index: Index) -> None:
+    def __init__(
+        self, paths: Paths, index: Index, refresh: Callable[[], None] | None = None
+    ) -> None:
         self._paths = paths
+        self._refresh = refresh
         self._index = index
         self._manifests: dict[str, tuple[Manifest, int]] = {}
         self._proofs: dict[str, Proof] = {}
@@ -92,7 +96,7 @@ class Snapshots:
 
     def reader(self) -> ObjectReader:
         """Return a new reader of objects, for one thread."""
-        return ObjectReader(self._index.locate, self._index.frame_named)
+        return ObjectReader(self._index.locate, self._index.frame_named, refresh=self._refresh)
 
     def recipe(self, snapshot: Snapshot) -> Recipe:
         """Return a snapshot's recipe.
@@ -103,6 +107,10 @@ class Snapshots:
         with self.reader() as reader:
             data = b"".join(reader.read(bytes.fromhex(name)) for name in snapshot.recipe)
         return Recipe(data)
+
+    def is_forgotten(self, snapshot: Snapshot) -> bool:
+        """Return whether a snapshot that was there has been removed since."""
+        return not (self._paths.snapshots / snapshot.id).exists()
 
     def recipe_or_none(self, name: str) -> Recipe | None:
         """Return the recipe of a snapshot that may be gone or damaged."""

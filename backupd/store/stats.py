@@ -26,8 +26,8 @@ class KindStats:
 @dataclass(frozen=True, slots=True)
 class Stats:
     """Totals in bytes. `raw_bytes` is the sum of all stored ZIPs; `stored_bytes` is what packs,
-    manifests, proofs and header take; `cache_bytes` (derived files) comes on top. `conversations`
-    counts different ids, `versions` different bytes of conversations."""
+    manifests, proofs, pins, remainders and header take; `cache_bytes` (derived files) comes on
+    top. `conversations` counts different ids, `versions` different bytes of conversations."""
 
     raw_bytes: int
     stored_bytes: int
@@ -52,7 +52,8 @@ def gather(paths: Paths, index: Index, snapshots: Iterable[Snapshot]) -> Stats:
     kinds = tuple(
         KindStats(u.kind.name.lower(), u.objects, u.raw_bytes, u.stored_bytes) for u in usage
     )
-    stored = sum(_size(place) for place in (paths.packs, paths.snapshots, paths.proofs))
+    places = (paths.packs, paths.snapshots, paths.proofs, paths.pins, paths.remainders)
+    stored = sum(map(_size, places))
     return Stats(
         raw_bytes=sum(snapshot.size for snapshot in snapshots),
         stored_bytes=stored + paths.header.stat().st_size,
