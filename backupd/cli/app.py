@@ -28,17 +28,21 @@ VERBS = {
     "config": "Generate, validate or show the configuration.",
     "demo": "Do the whole job on this machine; nothing of yours is touched.",
     "doctor": "Check everything that backupd needs, with the fix for what is missing.",
+    "forget": "Drop snapshots by a policy; what must not be lost stays.",
     "import": "Store export ZIPs by hand.",
     "init": "Make a repository.",
     "notices": "Show the notice log.",
     "notify": "Try the notification channels.",
+    "pin": "Let no policy forget a snapshot.",
     "poll": "Look once at the mailboxes and the drop folder.",
+    "prune": "Give back the space of what was forgotten.",
     "restore": "Give an export back, byte for byte.",
     "run": "Run the daemon.",
     "secret": "Set, test or delete a credential.",
     "snapshots": "List what is stored.",
     "stats": "Show what the repository holds and what it saves.",
     "status": "Say in one look whether all is well.",
+    "unpin": "Let policies forget a snapshot again.",
 }
 """Every verb with its one line of help; `cli/<verb>.py` holds the command."""
 _MODULES = {"import": "import_"}

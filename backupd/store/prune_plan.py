@@ -68,7 +68,7 @@ def plans(
     roots = frozenset(needed)
     lax = _Planner(layout, set(roots), roots, tolerance, strict=False).plan()
     strict = _Planner(layout, set(roots), roots, tolerance, strict=True).plan()
-    worth = lax.bytes_after - strict.bytes_after > tolerance * lax.bytes_before
+    worth = lax.bytes_after - strict.bytes_after > tolerance * lax.bytes_after
     return (strict, lax) if worth else (lax,)
 
 
