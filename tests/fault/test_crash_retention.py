@@ -1,4 +1,4 @@
-"""Kill, or fail, every file operation of forget and prune (tests T1, T4): nothing needed is lost."""
+"""Kill, or fail, every file operation of forget and prune (T1, T4): nothing needed is lost."""
 
 from __future__ import annotations
 
@@ -118,9 +118,9 @@ def test_full_disk_leaves_everything_and_room_makes_it_work(
     """Prune needs room for what it writes anew; without it nothing is removed."""
     place = copied(templates["prune"], tmp_path / "r")
     before = {name for name in files_below(place) if name.startswith("packs/")}
-    with Repository.open(place, files=FaultyFs(Fault(2, "ENOSPC", for_ever=True))) as repository:
-        with pytest.raises(StorageFull):
-            prune(repository)
+    files = FaultyFs(Fault(2, "ENOSPC", for_ever=True))
+    with Repository.open(place, files=files) as repository, pytest.raises(StorageFull):
+        prune(repository)
     assert {name for name in files_below(place) if name.startswith("packs/")} == before
 
     size = pack_bytes(place)

@@ -39,7 +39,19 @@ def spoken(name: str, *words: str, shows: Iterable[str] = ()) -> bytes:
     return talk(*nodes, name=name)
 
 
-_WORDS = "old stone walls keep their secrets while a quick brown fox runs by the slow river".split()
+_WORDS = (
+    "old",
+    "stone",
+    "walls",
+    "keep",
+    "their",
+    "secrets",
+    "quick",
+    "brown",
+    "fox",
+    "slow",
+    "river",
+)
 
 
 def export(
