@@ -29,6 +29,7 @@ from backupd.catalog.ingest import ingest, known_slices
 from backupd.catalog.values import (
     ConversationChange,
     ConversationRow,
+    ForgottenFacts,
     S,
     SnapshotFacts,
     SnapshotSummary,
@@ -44,6 +45,8 @@ Progress = Callable[[int, int], None]
 # What reading rows can end in when their bytes are not what was written.
 _NONSENSE = (KeyError, IndexError, TypeError, struct.error, msgspec.DecodeError, UnicodeError)
 EVERYWHERE = frozenset(Presence)
+_GONE = "(gone_slices IS NOT NULL)"
+_RECALLED = "account, at, received, id, complete, members, gone_slices"
 
 
 class Catalog:
@@ -121,8 +124,10 @@ class Catalog:
     def _sync(self, source: Source[S], progress: Progress | None) -> Synced:
         wanted = {snapshot.id: snapshot for snapshot in source.snapshots()}
         with self._file.reading() as connection:
-            known = {row[0] for row in connection.execute("SELECT id FROM snapshots")}
+            rows = connection.execute("SELECT id FROM snapshots WHERE gone_slices IS NULL")
+            known = {row[0] for row in rows}
         self._forget(known - wanted.keys())
+        self._recall(source)
         done = Synced()
         for snapshot in sorted((wanted[name] for name in wanted.keys() - known), key=_order):
             try:
@@ -164,9 +169,33 @@ class Catalog:
             for account in sorted(accounts):
                 _fold_again(connection, account)
 
+    def _recall(self, source: Source[S]) -> None:
+        """Bring in what stays of forgotten snapshots; their accounts are then folded again."""
+        forgotten = sorted(source.forgotten(), key=_order)
+        ids = {name for each in forgotten for name in each.slices}
+        keys = known_slices(self._file, ids)
+        ingest(self._file, source.read_many(ids - keys.keys()), _silent)
+        keys = known_slices(self._file, ids)
+        rows = [_forgotten_row(each, keys) for each in forgotten]
+        with self._file.writing() as connection:
+            known = connection.execute(
+                f"SELECT {_RECALLED} FROM snapshots WHERE {_GONE}"
+            ).fetchall()
+            if sorted(known) == sorted(rows):
+                return
+            connection.execute(f"DELETE FROM snapshots WHERE {_GONE}")
+            connection.executemany(
+                f"INSERT INTO snapshots ({_RECALLED}, unreadable) VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+                rows,
+            )
+            for account in {row[0] for row in (*known, *rows)}:
+                connection.execute(
+                    "UPDATE snapshots SET total = NULL WHERE account = ?", (account,)
+                )
+
     def _refold(self) -> None:
         """Fold again every account that has a snapshot without counts."""
-        pending = "SELECT DISTINCT account FROM snapshots WHERE total IS NULL"
+        pending = f"SELECT DISTINCT account FROM snapshots WHERE total IS NULL AND NOT {_GONE}"
         with self._file.reading() as connection:
             accounts = connection.execute(pending).fetchall()
         if not accounts:
@@ -183,18 +212,32 @@ def _fold_again(connection: sqlite3.Connection, name: str) -> None:
     connection.execute(f"DELETE FROM events WHERE history IN {mine}", (name,))
     connection.execute("DELETE FROM histories WHERE account = ?", (name,))
     account = Account(connection, name, None)
-    keys = connection.execute(
-        "SELECT key FROM snapshots WHERE account = ? ORDER BY at, received, id", (name,)
+    rows = connection.execute(
+        "SELECT key, members, gone_slices FROM snapshots WHERE account = ?"
+        " ORDER BY at, received, id",
+        (name,),
     ).fetchall()
-    for (key,) in keys:
-        _fold(connection, account, key)
+    for key, members, gone in rows:
+        if gone is None:
+            _fold(connection, account, key)
+        else:
+            account.recall(key, unpack_members(members), unpack_members(gone))
+
+
+def _forgotten_row(snapshot: ForgottenFacts, keys: dict[bytes, int]) -> tuple[object, ...]:
+    """Return the row of a forgotten snapshot; slices that cannot be read are left out."""
+    complete = None if snapshot.complete is None else int(snapshot.complete)
+    there = [name for name in snapshot.slices if name in keys]
+    members = pack_members(keys[name] for name in there)
+    gone = pack_members(keys[name] for name in there if name in snapshot.gone)
+    return account_of(snapshot), *_order(snapshot), complete, members, gone
 
 
 def _insert(connection: sqlite3.Connection, snapshot: SnapshotFacts, members: list[int]) -> None:
     """Write a snapshot's row and, if it is the newest of its account, fold it in."""
     name = account_of(snapshot)
     newest = connection.execute(
-        "SELECT key, at, received, id, total FROM snapshots WHERE account = ?"
+        f"SELECT key, at, received, id, total FROM snapshots WHERE account = ? AND NOT {_GONE}"
         " ORDER BY at DESC, received DESC, id DESC LIMIT 1",
         (name,),
     ).fetchone()
@@ -212,8 +255,15 @@ def _insert(connection: sqlite3.Connection, snapshot: SnapshotFacts, members: li
         log.warning(
             "catalog: snapshot %s: %d slices are no readable conversations", order[2], unreadable
         )
+    if newest is None and _recalls(connection, name):
+        return  # what was before it is folded in first, by `_refold`
     if newest is None or (newest[1:4] < order and newest[4] is not None):
         _fold(connection, Account(connection, name, newest[0] if newest else None), row[0])
+
+
+def _recalls(connection: sqlite3.Connection, account: str) -> bool:
+    sql = f"SELECT 1 FROM snapshots WHERE account = ? AND {_GONE} LIMIT 1"
+    return connection.execute(sql, (account,)).fetchone() is not None
 
 
 def _fold(connection: sqlite3.Connection, account: Account, key: int) -> None:

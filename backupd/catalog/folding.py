@@ -77,6 +77,25 @@ class Account:
         counts = tally(len(present), self._changes.values(), len(gone))
         return Taken(counts, verdict is Presence.HELD, len(missing))
 
+    def recall(self, snapshot: int, members: Iterable[int], gone: Iterable[int]) -> None:
+        """Fold in what stays of a forgotten snapshot: what it had, nothing of what it lacked.
+
+        `gone` are those of its slices whose conversations were gone when it was forgotten; a later
+        snapshot that has one of them brings it back.
+        """
+        self._touched, self._changes = {}, {}
+        lost = set(gone)
+        states = sorted(seen_slices(self._connection, members), key=lambda seen: seen.worth)
+        for seen in states:
+            self._observe(snapshot, seen)
+        for seen in states:
+            history = self._histories[seen.conversation]
+            if seen.slice in lost and history.presence is Presence.PRESENT:
+                self._versions.end(history, snapshot)
+                history.presence, history.last = Presence.GONE, snapshot
+        save_histories(self._connection, self._name, self._touched.values())
+        self._newest = snapshot
+
     def _split(self, members: Iterable[int]) -> tuple[set[int], dict[int, Seen]]:
         """Return the conversations whose slice is the one seen last, and the others.
 

@@ -20,7 +20,7 @@ _LOOKUP = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The newest snapshot of the account of a history `h`: what a NULL `last` stands for.
 _NEWEST = (
-    "(SELECT id FROM snapshots WHERE account = h.account"
+    "(SELECT id FROM snapshots WHERE account = h.account AND gone_slices IS NULL"
     " ORDER BY at DESC, received DESC, id DESC LIMIT 1)"
 )
 

@@ -5,6 +5,10 @@ endian, in the export's order. Everything under `histories` is the fold of an ac
 in the order of time and can be computed again from `snapshots`, `slices` and `prints` alone,
 without reading the repository.
 
+A row of `snapshots` whose `gone_slices` is not NULL stands for a snapshot that was forgotten: its
+`members` are only the slices that stay, `gone_slices` those of them whose conversations were gone
+then. Such a row tells what was there, never what was not, and has no counts.
+
 A `last` that is NULL means "up to the account's newest snapshot": an export that changes nothing
 writes nothing but its own row. `versions.print` and `.slice` are the richest state that has the
 version's content; `histories.print` is what the next export is compared with.
@@ -13,13 +17,13 @@ version's content; `histories.print` is what the next export is compared with.
 from __future__ import annotations
 
 APPLICATION_ID = 0x62_6B_70_63  # "bkpc"
-SCHEMA = 1
+SCHEMA = 2
 
 TABLES = (
     """CREATE TABLE snapshots (
         key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, account TEXT NOT NULL,
         at TEXT NOT NULL, received TEXT NOT NULL, complete INTEGER, members BLOB NOT NULL,
-        unreadable INTEGER NOT NULL,
+        unreadable INTEGER NOT NULL, gone_slices BLOB,
         total INTEGER, new INTEGER, changed INTEGER, metadata_changed INTEGER, unchanged INTEGER,
         gone INTEGER, mass_drop INTEGER, missing INTEGER
     )""",

@@ -41,11 +41,26 @@ class SnapshotFacts(Protocol):
 S = TypeVar("S", bound=SnapshotFacts)
 
 
+class ForgottenFacts(SnapshotFacts, Protocol):
+    """What is still known of a snapshot that was forgotten."""
+
+    @property
+    def slices(self) -> Sequence[bytes]:
+        """The slices that it had and that stay."""
+
+    @property
+    def gone(self) -> frozenset[bytes]:
+        """Those of them whose conversations were gone when it was forgotten."""
+
+
 class Source(Protocol[S]):
     """Where snapshots come from: the repository."""
 
     def snapshots(self) -> Sequence[S]:
         """Return all snapshots, in any order."""
+
+    def forgotten(self) -> Sequence[ForgottenFacts]:
+        """Return the forgotten snapshots of which conversations stay, in any order."""
 
     def conversation_ids(self, snapshot: S) -> Iterable[bytes]:
         """Return the ids (32 bytes) of the slices that are conversations of a snapshot."""
@@ -91,7 +106,7 @@ class ConversationRow:
 
     `turns` counts the kept turns of the head, `slice_id` is the object that holds the head.
     `last_snapshot` is the newest one that has the conversation. `gone_since` is the snapshot
-    that first showed it gone, None unless `presence` is GONE.
+    that first showed it gone, None unless `presence` is GONE, or where that was forgotten.
     """
 
     id: str

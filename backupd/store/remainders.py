@@ -8,7 +8,8 @@ needed. Nothing ever removes one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -115,6 +116,53 @@ class Remainder:
         for conversation in self.record.conversations:
             for state in conversation.slices:
                 yield bytes.fromhex(state.object)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenSnapshot:
+    """What is still known of a snapshot that was forgotten.
+
+    `slices` are the states of conversations that it had and that stay; `gone` are those of them
+    whose conversations were gone upstream when it was forgotten.
+    """
+
+    id: str
+    account: str | None
+    account_prefix: str | None
+    exported_at: datetime | None
+    received_at: datetime
+    complete: bool | None
+    slices: tuple[bytes, ...]
+    gone: frozenset[bytes]
+
+
+def forgotten(remainders: Iterable[Remainder]) -> list[ForgottenSnapshot]:
+    """Return the forgotten snapshots of which conversations stay, each once."""
+    facts: dict[str, Forgotten] = {}
+    slices: dict[str, dict[bytes, None]] = defaultdict(dict)
+    gone: dict[str, set[bytes]] = defaultdict(set)
+    for record in (each.record for each in remainders):
+        for conversation in record.conversations:
+            for state in conversation.slices:
+                for snapshot in (record.snapshots[number] for number in state.snapshots):
+                    name = bytes.fromhex(state.object)
+                    facts[snapshot.id] = snapshot
+                    slices[snapshot.id][name] = None
+                    if conversation.why == Why.GONE:
+                        gone[snapshot.id].add(name)
+    return [
+        ForgottenSnapshot(
+            id=name,
+            account=each.account,
+            account_prefix=each.account_prefix,
+            exported_at=each.exported_at,
+            received_at=each.received_at,
+            complete=each.complete,
+            slices=tuple(slices[name]),
+            gone=frozenset(gone[name]),
+        )
+        for name, each in facts.items()
+    ]
 
 
 class Remainders:

@@ -30,7 +30,7 @@ from backupd.store.index import Index, Pack
 from backupd.store.keeping import Keeping
 from backupd.store.packs import PackDamaged, read_directory
 from backupd.store.paths import STAGING, Paths
-from backupd.store.remainders import Remainder
+from backupd.store.remainders import ForgottenSnapshot, Remainder, forgotten
 from backupd.store.sealed import seal
 from backupd.store.snapshot import Origin, Snapshot
 from backupd.store.snapshots import Snapshots
@@ -238,6 +238,11 @@ class Repository:
     def remainders(self) -> list[Remainder]:
         """Return what stays of forgotten snapshots, the oldest first."""
         return self.keeping.remainders()
+
+    def forgotten(self) -> list[ForgottenSnapshot]:
+        """Return what remainders know of snapshots that are no more."""
+        there = set(self._paths.snapshot_ids())
+        return [each for each in forgotten(self.remainders()) if each.id not in there]
 
     def snapshots(self) -> list[Snapshot]:
         """Return all readable snapshots, oldest export first."""

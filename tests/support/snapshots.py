@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from backupd.demo.exports import GeneratedExport
 from backupd.export.slices import Slice, split_json
+from backupd.store.remainders import ForgottenSnapshot
 
 DAY_ONE = datetime(2025, 10, 5, 9, tzinfo=UTC)
 
@@ -67,6 +68,10 @@ class MemorySource:
     def snapshots(self) -> list[MemorySnapshot]:
         """Return all snapshots, the newest first, to show that order means nothing."""
         return list(self._snapshots.values())[::-1]
+
+    def forgotten(self) -> list[ForgottenSnapshot]:
+        """Return what stays of forgotten snapshots: here, nothing."""
+        return []
 
     def conversation_ids(self, snapshot: MemorySnapshot) -> Iterator[bytes]:
         """Yield the ids of a snapshot's slices."""

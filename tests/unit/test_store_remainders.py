@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from backupd.catalog import Catalog
 from backupd.errors import BackupdError, RepositoryDamaged, UsageError
+from backupd.export.versions import Presence
 from backupd.store.repository import Repository
 from backupd.store.retention import KeepReason, Policy
 from tests.support.retention import (
@@ -304,3 +306,41 @@ def test_newest_version_of_all_conversations_is_readable_after_everything(tmp_pa
         there = set(slices_of_week(7))
 
     assert held == everything - there
+
+
+def test_catalog_still_knows_conversations_of_forgotten_snapshots(
+    repository: Repository, tmp_path: Path
+) -> None:
+    """Versions and who is gone, both in a catalog that goes along and in one made anew."""
+    other = [spoken(f"d-{n}", "here") for n in range(5)]
+    first, second = spoken("c", "one"), spoken("c", "one", "two")
+    full, shorter = spoken("e", "a", "b"), spoken("e", "a")
+    put(repository, tmp_path, export([first, full, *other]), 0)
+    put(repository, tmp_path, export([second, full, *other], week=1), 1)
+    put(repository, tmp_path, export([shorter, *other], week=2), 2)
+    catalog = Catalog.open(None)
+    catalog.sync(repository)
+    forget(repository)
+    prune(repository)
+
+    fresh = Catalog.open(None)
+    for each in (catalog, fresh):
+        each.sync(repository)
+        rows = {row.id: row for row in each.conversations()}
+        assert set(rows) == {"c", "e", *(f"d-{n}" for n in range(5))}
+        assert [n for n, row in rows.items() if row.presence is Presence.GONE] == ["c"]
+        versions = each.versions(rows["c"].account, "c")
+        assert [v.slice_id for v in versions] == [name(first), name(second)]
+        assert [v.head for v in versions] == [False, True]
+        assert rows["e"].slice_id == name(full)
+        wanted = {v.slice_id for n, row in rows.items() for v in each.versions(row.account, n)}
+        assert dict(repository.read_many(wanted)).keys() == wanted
+        (left,) = repository.snapshots()
+        summary = each.summary(left.id)
+        assert summary is not None and summary.counts.total == 6 and not summary.mass_drop
+    put(repository, tmp_path, export([second, shorter, *other], week=3), 3)
+    catalog.sync(repository)
+    (back,) = (row for row in catalog.conversations() if row.id == "c")
+    assert (back.presence, back.versions) == (Presence.PRESENT, 2)
+    catalog.close()
+    fresh.close()
