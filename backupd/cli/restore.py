@@ -23,9 +23,13 @@ from backupd.notice import amount
 def command(context: Context, snapshot: str, output: str) -> None:
     """Restore SNAPSHOT (id, unique prefix, `latest`, or a date), verified while it is written.
 
-    Nothing that exists is overwritten.
+    `remainder` means what stays of forgotten snapshots. Nothing that exists is overwritten.
     """
     with context.repository() as repository, progress_bar(context.quiet) as progress:
+        if snapshot == "remainder":
+            count = repository.keeping.restore_remainders(Path(output))
+            context.say(f"{count} files of forgotten snapshots restored to {output}")
+            return
         found = repository.find(snapshot)
         target = Path(output)
         if target.is_dir() or output.endswith("/"):

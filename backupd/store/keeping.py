@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 
 from backupd.store.forget import ForgetPlan, Forgetting
 from backupd.store.fsio import FileSystem
@@ -20,6 +21,7 @@ from backupd.store.prune import Progress, Pruned, Pruning
 from backupd.store.prune_plan import PrunePlan
 from backupd.store.remainders import Remainder, Remainders
 from backupd.store.retention import Policy
+from backupd.store.salvage import salvage
 from backupd.store.snapshot import Snapshot
 from backupd.store.snapshots import Snapshots
 
@@ -75,6 +77,17 @@ class Keeping:
             RepositoryDamaged: one is not what was written.
         """
         return Remainders(self._paths).all()
+
+    def restore_remainders(self, directory: Path) -> int:
+        """Write what stays of forgotten snapshots below `directory`; return how many files.
+
+        Raises:
+            UsageError: the directory holds something.
+            RepositoryDamaged: an object cannot be read.
+        """
+        self._refresh()
+        with self._snapshots.reader() as reader:
+            return salvage(self._files, self.remainders(), reader.read, directory)
 
     def plan_forget(self, policy: Policy, now: datetime, account: str | None = None) -> ForgetPlan:
         """Return what forgetting by a policy would do; `account` limits it to one.

@@ -344,3 +344,27 @@ def test_catalog_still_knows_conversations_of_forgotten_snapshots(
     assert (back.presence, back.versions) == (Presence.PRESENT, 2)
     catalog.close()
     fresh.close()
+
+
+def test_remainders_can_be_restored_as_files(repository: Repository, tmp_path: Path) -> None:
+    """Every state of every conversation once, assets under their names, nothing outside."""
+    first, second = spoken("../../c", "one"), spoken("../../c", "one", "two", shows=["file-Q"])
+    picture, other = noise(8), spoken("d", "y")
+    put(repository, tmp_path, export([first, other]), 0)
+    put(repository, tmp_path, export([second, other], {"pics/file-Q-.png": picture}, week=1), 1)
+    put(repository, tmp_path, export([other], week=2), 2)
+    forget(repository)
+    prune(repository)
+    target = tmp_path / "out"
+
+    assert repository.keeping.restore_remainders(target) == 3
+
+    found = {path.relative_to(target).parts[1:]: path for path in target.rglob("*.*")}
+    contents = {parts: path.read_bytes() for parts, path in found.items() if path.is_file()}
+    assert contents == {
+        ("conversations", "_.._c", "1.json"): first,
+        ("conversations", "_.._c", "2.json"): second,
+        ("assets", "pics", "file-Q-.png"): picture,
+    }
+    with pytest.raises(UsageError):
+        repository.keeping.restore_remainders(target)
