@@ -33,11 +33,11 @@ _UNCUT = (MemberKind.CONVERSATIONS, MemberKind.ARCHIVE)
 class ForgetPlan:
     """What forgetting would do: a decision for each snapshot, and what stays of those that go.
 
-    `account` is what the plan was limited to, as it was given.
+    `state` names the snapshots, pins and remainders that it was made from. These never change, so
+    the plan is right as long as they are the same.
     """
 
-    policy: Policy
-    account: str | None
+    state: tuple[str, ...]
     decisions: tuple[Decision, ...]
     remainder: Record
 
@@ -73,6 +73,7 @@ class Forgetting:
                 "give at least one of --keep-last, --keep-daily, --keep-weekly, --keep-monthly,"
                 " --keep-yearly",
             )
+        state = self._state()
         everything = self._snapshots.all()
         self._refuse_damage(everything)
         chosen = _of_account(everything, account)
@@ -80,7 +81,7 @@ class Forgetting:
         decisions = decide((_candidate(each, pinned) for each in chosen), policy)
         going = {each.snapshot.id for each in decisions if not each.keep}
         remaining = Remaining(self._index, self._snapshots, self._remainders.all())
-        return ForgetPlan(policy, account, decisions, remaining.of(everything, going, now))
+        return ForgetPlan(state, decisions, remaining.of(everything, going, now))
 
     def forget(self, plan: ForgetPlan) -> Remainder | None:
         """Do what the plan says; return the remainder that was written, if any.
@@ -88,8 +89,7 @@ class Forgetting:
         Raises:
             BackupdError: the repository is no longer what was planned for; nothing was done.
         """
-        now = plan.remainder.forgotten_at
-        if self.plan(plan.policy, now, plan.account) != plan:
+        if self._state() != plan.state:
             raise BackupdError(
                 "forget: the repository has changed since the plan was made", "run forget again"
             )
@@ -102,6 +102,10 @@ class Forgetting:
             self._files.remove(self._paths.snapshots / name)
             self._files.sync_directory(self._paths.snapshots)
         return written
+
+    def _state(self) -> tuple[str, ...]:
+        pins = sorted(self._pins.pinned())
+        return (*self._paths.snapshot_ids(), "", *pins, "", *self._paths.remainder_ids())
 
     def _refuse_damage(self, readable: Sequence[Snapshot]) -> None:
         """Nobody can tell what a snapshot needs whose manifest cannot be read: forget nothing."""
