@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from backupd.cli.context import Context, emit_json, iso, now
-from backupd.cli.output import progress_bar, size, table, when
+from backupd.cli.output import progress_bar, table, when
 from backupd.errors import UsageError
+from backupd.notice import amount
 
 if TYPE_CHECKING:
     from backupd.store.forget import ForgetPlan
@@ -91,8 +92,8 @@ def prune_text(done: Pruned) -> str:
         return "nothing to give back"
     return (
         f"{done.removed} packs removed, {done.written} written anew,"
-        f" {done.proven} objects proven: {size(done.bytes_before)} are"
-        f" {size(done.bytes_after)} now"
+        f" {done.proven} objects proven: {amount(done.bytes_before)} are"
+        f" {amount(done.bytes_after)} now"
     )
 
 

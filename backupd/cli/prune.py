@@ -6,7 +6,8 @@ import click
 
 from backupd.cli.context import Context, emit_json
 from backupd.cli.forget import confirm, prune_json, prune_text
-from backupd.cli.output import progress_bar, size
+from backupd.cli.output import progress_bar
+from backupd.notice import amount
 
 
 @click.command("prune")
@@ -32,8 +33,8 @@ def command(context: Context, dry_run: bool, yes: bool, as_json: bool) -> None:
         if not as_json:
             click.echo(
                 f"{len(plan.keep)} packs stay, {len(plan.rewrite)} are written anew,"
-                f" {len(plan.drop)} go: {size(plan.bytes_before)} become about"
-                f" {size(plan.bytes_after)}"
+                f" {len(plan.drop)} go: {amount(plan.bytes_before)} become about"
+                f" {amount(plan.bytes_after)}"
             )
         if dry_run:
             return

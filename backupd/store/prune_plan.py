@@ -183,10 +183,27 @@ class _Planner:
         for spot in spots:
             self.new_names[spot] = frame_name(item.id for item in self._live(spot))
         removed = set(packs)
+        heads = self._heads()
         for spot in sorted(spots, key=self.layout.depth):
-            objects = self._live(spot)
             kind = self.layout.frames[spot].kind
-            yield NewFrame(spot, kind, objects, self._prefix(spot, objects, removed))
+            live = self._live(spot)
+            objects = tuple(
+                item if heads.get((kind, item.key)) == item.id else _keyless(item) for item in live
+            )
+            yield NewFrame(spot, kind, objects, self._prefix(spot, live, removed))
+
+    def _heads(self) -> dict[tuple[int, bytes], bytes]:
+        """Return the newest object of each key that stays.
+
+        Others lose their key: written anew, they would be taken for newer than the newest, and
+        the next export would be compressed against them.
+        """
+        return {
+            (entry.kind, item.key): item.id
+            for spot, entry in self.layout.frames.items()
+            for item in self._live(spot)
+            if item.key
+        }
 
     def _prefix(
         self, spot: Spot, objects: tuple[ObjectEntry, ...], removed: set[bytes]
@@ -229,3 +246,7 @@ class _Planner:
             yield self.layout.names[spot]
         elif spot in self.new_names:
             yield self.new_names[spot]
+
+
+def _keyless(item: ObjectEntry) -> ObjectEntry:
+    return ObjectEntry(item.id, item.length, b"")

@@ -153,9 +153,13 @@ class _Account:
         self._loose = self._loose_assets()
         self._learn()
         self._seen = self._occurrences()
+        self._found = self._find()
 
     def conversations(self) -> list[KeptConversation]:
         """Return the conversations of which something must stay, by id."""
+        return self._found
+
+    def _find(self) -> list[KeptConversation]:
         found = ((name, *self._required(name)) for name in sorted(self._affected()))
         kept = [(name, why, needed & self._at_risk) for name, why, needed in found]
         return [self._kept(*each) for each in kept if each[2]]

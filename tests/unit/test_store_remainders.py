@@ -26,6 +26,7 @@ from tests.support.retention import (
     week,
     weeks,
 )
+from tests.support.storing import copied
 
 
 @pytest.fixture
@@ -368,3 +369,17 @@ def test_remainders_can_be_restored_as_files(repository: Repository, tmp_path: P
     }
     with pytest.raises(UsageError):
         repository.keeping.restore_remainders(target)
+
+
+def test_next_export_costs_hardly_more_after_a_prune(tmp_path: Path) -> None:
+    """What is written anew is not taken for newer than what stays."""
+    place = weeks(tmp_path, 6)
+    other = copied(place, tmp_path / "other")
+    with Repository.open(place) as repository:
+        forget(repository, Policy(last=2))
+        prune(repository)
+        after = put(repository, tmp_path, week(6), 6).new_bytes
+    with Repository.open(other) as repository:
+        before = put(repository, tmp_path, week(6), 6).new_bytes
+
+    assert after < 1.05 * before
