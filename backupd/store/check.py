@@ -294,7 +294,11 @@ class Check:
         others = sorted((*self._paths.snapshots.iterdir(), *self._paths.proofs.iterdir()))
         ids = set(self._paths.snapshot_ids())
         foreign = [path for path in found if path not in packs]
-        for path in (*foreign, *(path for path in others if path.name not in ids)):
+        foreign += [path for path in others if path.name not in ids]
+        if self._paths.remainders.is_dir():
+            known = set(self._paths.remainder_ids())
+            foreign += [p for p in self._paths.remainders.iterdir() if p.name not in known]
+        for path in foreign:
             if path.exists():
                 self._problem(path, "no file of a repository")
 

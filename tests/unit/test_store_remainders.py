@@ -383,3 +383,22 @@ def test_next_export_costs_hardly_more_after_a_prune(tmp_path: Path) -> None:
         before = put(repository, tmp_path, week(6), 6).new_bytes
 
     assert after < 1.05 * before
+
+
+def test_repository_that_never_thinned_anything_out_works(tmp_path: Path) -> None:
+    """Its directories for pins and remainders may be absent; what is foreign there is named."""
+    place = weeks(tmp_path, 3)
+    (place / "pins").rmdir()
+    (place / "remainders").rmdir()
+    with Repository.open(place) as repository:
+        assert repository.remainders() == [] and repository.keeping.pinned() == frozenset()
+        assert repository.check().ok and repository.stats().stored_bytes > 0
+        repository.keeping.pin(repository.snapshots()[1], NOW)
+        forget(repository)
+        prune(repository)
+        assert sound(repository) and len(repository.snapshots()) == 2
+
+        (place / "remainders").mkdir()
+        (place / "remainders" / "stray").write_bytes(b"")
+        (place / "pins" / "stray").write_bytes(b"")
+        assert {p.path for p in repository.check().problems} == {"remainders/stray", "pins/stray"}
