@@ -10,7 +10,10 @@ If the rebuilt bytes differ, the file is taken in again, trusting neither guesse
 already: every encoder is proved in full, every known object is read. If that fails too, it is kept
 whole. The manifest that could not be proven is removed after the better one is in place. The same
 way a file that is stored already, but has been damaged since, is healed by adding it again.
-Whoever called removes the received file, and only after `add` returned (I4).
+
+Whoever called may ask for 1 to 5 alone and have 6 done later, by `Repository.prove`, while the next
+export is stored; if that fails, adding the file again does all this. The received file is removed
+only when the proof is there (I4).
 
 A crash before 4 leaves a staging directory; the hard links in it name the packs that step 3 had put
 into place, so `recover` can take back exactly those. A crash after 4 leaves a snapshot that
@@ -31,17 +34,17 @@ from pathlib import Path
 from backupd.errors import BackupdError, RepositoryDamaged
 from backupd.export.archive import Archive, Member, read_member, scan
 from backupd.export.layout import Facts, facts
-from backupd.store.fsio import FileSystem, NewFile, read_chunks, temporary
+from backupd.store.fsio import FileSystem, read_chunks, temporary
 from backupd.store.index import Index, Pack
 from backupd.store.ingest import CHUNK_BYTES, Ingest
 from backupd.store.memo import Memo
 from backupd.store.naming import Kind, key_of
 from backupd.store.packs import SealedPack
 from backupd.store.paths import STAGING, Paths
-from backupd.store.rebuild import rebuild
+from backupd.store.proving import is_intact, rebuilds, write_proof
 from backupd.store.recipe import Begin, Coding, Event, Ref, encode
-from backupd.store.sealed import canonical, seal
-from backupd.store.snapshot import FORMAT, Manifest, Origin, Proof, Snapshot, manifest_id
+from backupd.store.sealed import canonical
+from backupd.store.snapshot import FORMAT, Manifest, Origin, Snapshot, manifest_id
 from backupd.store.snapshots import Snapshots
 from backupd.store.writer import ObjectWriter
 
@@ -95,8 +98,17 @@ class Adding:
         self._snapshots = snapshots
         self._progress = progress or _silent
 
-    def add(self, path: Path, origin: Origin, attempts: Iterable[Care] = tuple(Care)) -> Added:
+    def add(
+        self,
+        path: Path,
+        origin: Origin,
+        attempts: Iterable[Care] = tuple(Care),
+        *,
+        prove: bool = True,
+    ) -> Added:
         """Store a ZIP, or prove that it is stored already; `attempts` are made until one holds.
+
+        Without `prove` a snapshot that is new is left unproven, and so is one that was so before.
 
         Raises:
             ArchiveRefused: the file breaks a rule; nothing was stored.
@@ -107,16 +119,14 @@ class Adding:
         size = path.stat().st_size
         sha256 = self._hash(path, size)
         known = self._snapshots.with_sha256(sha256)
-        if known is not None and (
-            self._is_intact(known) if known.proven_at else self._prove(known)
-        ):
+        if known is not None and self._holds(known, prove=prove):
             known = self._snapshots.get(known.id) or known
             return Added(known, True, known.kept_whole, 0, time.monotonic() - started)
         with path.open("rb") as file:
             source = Source(path, sha256, size, scan(file), origin)
         if known is not None:
             attempts = [care for care in attempts if care is not Care.QUICK]
-        snapshot = self._store(source, known, attempts)
+        snapshot = self._store(source, known, attempts, prove=prove)
         seconds = time.monotonic() - started
         return Added(snapshot, False, snapshot.kept_whole, snapshot.stored_bytes, seconds)
 
@@ -129,18 +139,14 @@ class Adding:
             self._progress("hash", done, size)
         return digest.hexdigest()
 
-    def _is_intact(self, snapshot: Snapshot) -> bool:
-        """Return whether every object of a snapshot reads back; much faster than rebuilding it."""
-        try:
-            with self._snapshots.reader() as reader:
-                ids = list(self._snapshots.recipe(snapshot).ids())
-                found = [reader.read(name) is not None for name in self._index.sort(ids)]
-        except RepositoryDamaged:
-            return False
-        return len(found) == len(ids)
+    def _holds(self, known: Snapshot, *, prove: bool) -> bool:
+        """Return whether a snapshot of the same file is good enough to add nothing."""
+        if prove and known.proven_at is None:
+            return self._prove(known)
+        return is_intact(self._index, self._snapshots, known)
 
     def _store(
-        self, source: Source, unproven: Snapshot | None, attempts: Iterable[Care]
+        self, source: Source, unproven: Snapshot | None, attempts: Iterable[Care], *, prove: bool
     ) -> Snapshot:
         for care in attempts:
             try:
@@ -152,9 +158,11 @@ class Adding:
             if unproven is not None and unproven.id != snapshot.id:
                 self._files.remove(self._paths.proofs / unproven.id)
                 self._files.remove(self._paths.snapshots / unproven.id)
+            name = bytes.fromhex(snapshot.id)
+            self._index.remember((stream, name, n) for n, stream in enumerate(streams))
+            if not prove:
+                return snapshot
             if self._prove(snapshot):
-                name = bytes.fromhex(snapshot.id)
-                self._index.remember((stream, name, n) for n, stream in enumerate(streams))
                 return self._snapshots.get(snapshot.id) or snapshot
             unproven = snapshot
         raise RepositoryDamaged(
@@ -257,35 +265,10 @@ class Adding:
 
     def _prove(self, snapshot: Snapshot) -> bool:
         """Rebuild a snapshot with fresh reads, compare its SHA-256, write the proof."""
-        digest = hashlib.sha256()
-        done = 0
-        try:
-            with self._snapshots.reader() as reader:
-                recipe = self._snapshots.recipe(snapshot)
-                for chunk in rebuild(recipe, reader.read):
-                    digest.update(chunk)
-                    done += len(chunk)
-                    self._progress("prove", done, snapshot.size)
-        except RepositoryDamaged:
+        if not rebuilds(self._snapshots, snapshot, self._progress):
             return False
-        if digest.hexdigest() != snapshot.sha256:
-            return False
-        self._write_proof(snapshot)
+        write_proof(self._paths, self._files, snapshot)
         return True
-
-    def _write_proof(self, snapshot: Snapshot) -> None:
-        target = self._paths.proofs / snapshot.id
-        with NewFile(self._files, temporary(self._paths.incoming)) as file:
-            proof = Proof(
-                format=FORMAT,
-                snapshot=snapshot.id,
-                sha256=snapshot.sha256,
-                proven_at=file.made_at,
-                zlib=zlib.ZLIB_RUNTIME_VERSION,
-            )
-            file.write(seal(proof))
-            file.seal()
-            self._files.replace(file.path, target)
 
     @contextmanager
     def _staging(self) -> Iterator[Path]:

@@ -110,6 +110,17 @@ class ObjectReader:
         if self._refresh is not None:
             self._refresh()
 
+    def verify(self, frame: Frame) -> bytes:
+        """Return a frame's payload, which its checksum covers, without decoding it.
+
+        Raises:
+            RepositoryDamaged: the pack does not hold what was written.
+        """
+        payload = self._payload(frame)
+        if checksum(payload) != frame.checksum:
+            raise _damaged(frame, "its checksum does not match")
+        return payload
+
     def _read(self, wanted: bytes, depth: int) -> bytes:
         place = self._locate(wanted)
         if place is None:
@@ -137,9 +148,7 @@ class ObjectReader:
             return data
         if depth > MAX_DEPTH:
             raise _damaged(frame, "its prefixes never end")
-        payload = self._payload(frame)
-        if checksum(payload) != frame.checksum:
-            raise _damaged(frame, "its checksum does not match")
+        payload = self.verify(frame)
         try:
             prefix = self._prefix(frame.prefix, depth + 1)
             data = decode(frame.codec, payload, prefix, frame.raw_length)

@@ -19,7 +19,7 @@ def rebuild(recipe: Recipe, read: Read) -> Iterator[bytes]:
     Raises:
         RepositoryDamaged: an object cannot be read, or the recipe is broken.
     """
-    return _content(recipe.events(), read)
+    return content(recipe.events(), read)
 
 
 def member_contents(recipe: Recipe, read: Read) -> Iterator[tuple[Begin, Iterator[bytes]]]:
@@ -30,15 +30,15 @@ def member_contents(recipe: Recipe, read: Read) -> Iterator[tuple[Begin, Iterato
     events = recipe.events()
     for event in events:
         if isinstance(event, Begin):
-            content = _content(events, read)
+            inside = content(events, read)
             if event.coding is Coding.STREAM:
-                content = _inflate(content)
-            yield event, content
-            for _ in content:
+                inside = _inflate(inside)
+            yield event, inside
+            for _ in inside:
                 pass
 
 
-def _content(events: Iterator[Event], read: Read) -> Iterator[bytes]:
+def content(events: Iterator[Event], read: Read) -> Iterator[bytes]:
     """Yield the bytes up to the `End` that closes this level."""
     for event in events:
         match event:
@@ -49,9 +49,9 @@ def _content(events: Iterator[Event], read: Read) -> Iterator[bytes]:
             case Derived(name, transform):
                 yield _derived(name, transform, read)
             case Begin(_, Coding.DEFLATED, encoder) if encoder is not None:
-                yield from deflate.encode(_content(events, read), encoder)
+                yield from deflate.encode(content(events, read), encoder)
             case Begin():
-                yield from _content(events, read)
+                yield from content(events, read)
             case End():
                 return
 

@@ -22,7 +22,7 @@ from types import TracebackType
 import msgspec
 
 from backupd.errors import BackupdError
-from backupd.store import header, lock, restore
+from backupd.store import header, lock, proving, restore
 from backupd.store.adding import Added, Adding, Progress, recover
 from backupd.store.check import Check, CheckReport, Problem, Subset
 from backupd.store.fsio import FileSystem, hash_file, read_chunks
@@ -165,11 +165,19 @@ class Repository:
             finally:
                 self._release()
 
-    def add(self, source: Path, origin: Origin, progress: Progress | None = None) -> Added:
+    def add(
+        self,
+        source: Path,
+        origin: Origin,
+        progress: Progress | None = None,
+        *,
+        prove: bool = True,
+    ) -> Added:
         """Store one export exactly, each piece once, and prove that it comes back.
 
         `progress` is told (stage, done, total) in bytes; stages are "hash", "store" and "prove".
-        The source is only read. When this returns, the source may go (I4).
+        The source is only read. It may go once the snapshot is proven (I4): when this returns, or
+        without `prove` when `prove` has returned a snapshot.
 
         Raises:
             ArchiveRefused: the file breaks a rule; see `quarantine`.
@@ -180,7 +188,7 @@ class Repository:
         with self.lock("add"):
             adding = Adding(self._paths, self._files, self._index, self._snapshots, progress)
             try:
-                added = adding.add(source, origin)
+                added = adding.add(source, origin, prove=prove)
             except OSError as error:
                 raise BackupdError(f'add "{source}": {error.strerror or error}') from error
         _log.info(
@@ -188,6 +196,24 @@ class Repository:
             added.snapshot.id[:12], added.snapshot.size, added.new_bytes, added.seconds,
         )  # fmt: skip
         return added
+
+    def prove(self, snapshot: Snapshot, progress: Progress | None = None) -> Snapshot | None:
+        """Rebuild a snapshot, compare its SHA-256 and note it; None if it does not come back.
+
+        Then adding its ZIP again stores it with more care. Runs at low priority, and holds the
+        writers' lock only to write the result, so that another export can be added meanwhile.
+
+        Raises:
+            RepositoryLocked: another process writes at the end.
+        """
+        self._refresh()
+        if not proving.rebuilds(self._snapshots, snapshot, progress or _silent):
+            return None
+        with self.lock("prove"):
+            if not (self._paths.snapshots / snapshot.id).exists():
+                return None
+            proving.write_proof(self._paths, self._files, snapshot)
+        return self._snapshots.get(snapshot.id)
 
     def quarantine(self, source: Path, rule: str, detail: str, origin: Origin) -> Path:
         """Keep a refused file as received and note why; return where. The source stays too."""
@@ -376,3 +402,7 @@ class Repository:
                 found.append(Pack(name, size, directory))
             if found or anew:
                 self._index.insert(found, anew=anew)
+
+
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    """Show nothing."""

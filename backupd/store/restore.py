@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from backupd.errors import BackupdError, RepositoryDamaged, UsageError
 from backupd.export.archive import read_member, scan
+from backupd.store.ahead import rebuild
 from backupd.store.fsio import FileSystem, NewFile, temporary
-from backupd.store.rebuild import member_contents, rebuild
+from backupd.store.rebuild import member_contents
 from backupd.store.snapshot import Snapshot
 from backupd.store.snapshots import Snapshots
 
