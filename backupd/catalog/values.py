@@ -63,7 +63,7 @@ class Source(Protocol[S]):
         """Return the forgotten snapshots of which conversations stay, in any order."""
 
     def conversation_ids(self, snapshot: S) -> Iterable[bytes]:
-        """Return the ids (32 bytes) of the slices that are conversations of a snapshot."""
+        """Return the ids (16 bytes) of the slices that are conversations of a snapshot."""
 
     def read_many(self, ids: Iterable[bytes]) -> Iterable[tuple[bytes, bytes]]:
         """Return (id, bytes) of each slice asked for, in any order."""

@@ -66,6 +66,27 @@ def decode(codec: int, payload: bytes, prefix: bytes, length: int) -> bytes:
     return data
 
 
+def shrink(data: bytes) -> bytes:
+    """Compress bytes that are no frame: a pack's directory."""
+    return zstd.compress(data, level=LEVEL)
+
+
+def grow(data: bytes, most: int) -> bytes:
+    """Undo `shrink`.
+
+    Raises:
+        FrameDamaged: broken, or more than `most` bytes.
+    """
+    decoder = zstd.ZstdDecompressor()
+    try:
+        grown = decoder.decompress(data, max_length=most)
+    except zstd.ZstdError as error:
+        raise FrameDamaged(str(error)) from error
+    if not decoder.eof:
+        raise FrameDamaged("the stream does not end")
+    return grown
+
+
 def checksum(payload: bytes) -> bytes:
     """Return the checksum stored beside a payload."""
     return hashlib.blake2b(payload, digest_size=CHECKSUM_SIZE).digest()

@@ -1,17 +1,20 @@
 """Turn one ZIP into objects and the events of its recipe, streaming.
 
-Conversations files are handled first, because `chat.html` is made from their pieces wherever that
-gives back its bytes. What cannot be cut is kept as chunks; a stream that no known encoder gives
-back is kept as it is, compressed. An archive inside the archive is unpacked to a file of its own
-and handled the same way, one level deep.
+Conversations files are read in step with `chat.html`, which is made from their pieces wherever that
+gives back its bytes: the same conversation comes at about the same time in both. What cannot be cut
+is kept as chunks; a stream that no known encoder gives back is kept as it is, compressed. An
+archive inside the archive is unpacked to a file of its own and handled the same way, one level
+deep.
 
 Nothing here proves that the recipe is right: whoever stores it rebuilds the export and compares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,11 +36,14 @@ from backupd.store import derive
 from backupd.store.fsio import FileSystem, NewFile, temporary
 from backupd.store.memo import Memo, stream_name
 from backupd.store.naming import Kind, key_of
+from backupd.store.prefetch import prefetched
 from backupd.store.recipe import Begin, Coding, Derived, End, Event, Raw, Ref
 from backupd.store.writer import ObjectWriter
 
 CHUNK_BYTES = 4 << 20
 _INLINE = 1 << 10
+_LARGE = 1 << 20
+_RECENT_BYTES = 8 << 20
 _SKELETON_INLINE = 16 << 20
 _FREE_SLICES = 10_000
 _BYTES_PER_SLICE = 512
@@ -61,12 +67,19 @@ class Ingest:
         self._files = files
         self._staging = staging
         self._siblings: dict[str, bytes] = {}
+        self._recent: OrderedDict[bytes, bytes] = OrderedDict()
+        self._recent_size = 0
+        self._coming: deque[Generator[None, None, None]] = deque()
         self._encoder: Encoder | None = None
         self._inline = _SKELETON_INLINE
 
     def archive(self, file: BinaryIO, archive: Archive, step: Step) -> list[Event]:
         """Store an archive; `step` is told the bytes of the ZIP that were dealt with."""
-        return self._archive(file, archive, step, inner=False)
+        try:
+            return self._archive(file, archive, step, inner=False)
+        finally:
+            for work in self._coming:
+                work.close()
 
     def whole(self, chunks: Iterable[bytes]) -> list[Event]:
         """Store a file as it is, in chunks."""
@@ -82,8 +95,16 @@ class Ingest:
             if not inner:
                 self.streams[number] = stream_name(file, member)
                 known = self._memo.find(self.streams[number], member.name) if self._memo else None
-            made[number] = known or self._member(file, member, inner=inner)
-            step(member.compressed_size)
+            made[number] = known or []
+            work = self._take(file, member, made[number], step, inner=inner)
+            if known:
+                step(member.compressed_size)
+            elif kind_of(member.name) is MemberKind.CONVERSATIONS:
+                self._coming.append(work)
+            else:
+                _finish(work)
+        while self._coming:
+            _finish(self._coming.popleft())
         events: list[Event] = []
         position = 0
         for number, member in enumerate(archive.members):
@@ -100,7 +121,16 @@ class Ingest:
         self._inline -= end - start
         return [Raw(b"".join(read_range(file, start, end)))]
 
-    def _member(self, file: BinaryIO, member: Member, *, inner: bool) -> list[Event]:
+    def _take(
+        self, file: BinaryIO, member: Member, events: list[Event], step: Step, *, inner: bool
+    ) -> Generator[None, None, None]:
+        """Add a member's events to a list, one at each step of this iterator."""
+        for event in self._member(file, member, inner=inner):
+            events.append(event)
+            yield
+        step(member.compressed_size)
+
+    def _member(self, file: BinaryIO, member: Member, *, inner: bool) -> Iterator[Event]:
         encoder = self._find_encoder(file, member)
         if member.method == DEFLATED and encoder is None:
             begin = Begin(member.name, Coding.STREAM)
@@ -109,7 +139,9 @@ class Ingest:
             coding = Coding.STORED if encoder is None else Coding.DEFLATED
             begin = Begin(member.name, coding, encoder)
             parts = self._content(file, member, inner=inner)
-        return [begin, *parts, End()]
+        yield begin
+        yield from parts
+        yield End()
 
     def _find_encoder(self, file: BinaryIO, member: Member) -> Encoder | None:
         if member.method != DEFLATED:
@@ -124,6 +156,8 @@ class Ingest:
     def _content(self, file: BinaryIO, member: Member, *, inner: bool) -> Iterator[Event]:
         chunks = read_member(file, member)
         kind = kind_of(member.name)
+        if kind in (MemberKind.CONVERSATIONS, MemberKind.CHAT_HTML) and member.size > _LARGE:
+            chunks = prefetched(partial(_content_of, file.name, member))
         if kind is MemberKind.CONVERSATIONS:
             yield from self._conversations(chunks, member.name)
         elif kind is MemberKind.CHAT_HTML:
@@ -149,6 +183,7 @@ class Ingest:
             key = key_of(identity)
             stored = self._writer.add(Kind.CONVERSATION, piece.data, key)
             self._siblings[identity] = stored
+            self._keep_recent(stored, piece.data)
             yield Ref(stored, conversation=True)
         yield from glue.flush()
 
@@ -171,12 +206,31 @@ class Ingest:
 
     def _html_piece(self, data: bytes, identity: str, transform: int) -> Event:
         key = key_of(identity)
-        source = self._siblings.get(identity) or self._writer.head(Kind.CONVERSATION, key)
+        source = self._sibling(identity) or self._writer.head(Kind.CONVERSATION, key)
         with suppress(RepositoryDamaged):  # then it is stored as if there were no such source
-            found = source and derive.find(self._writer.read(source), data, transform)
+            found = source and derive.find(self._read(source), data, transform)
             if source and found:
                 return Derived(source, found)
         return Ref(self._writer.add(Kind.HTML, data, key, like=source))
+
+    def _sibling(self, identity: str) -> bytes | None:
+        """Return a conversation of this export, reading the conversations files up to it."""
+        while identity not in self._siblings and self._coming:
+            if next(self._coming[0], self) is self:
+                self._coming.popleft()
+        return self._siblings.get(identity)
+
+    def _keep_recent(self, name: bytes, data: bytes) -> None:
+        """Keep the bytes of the last conversations at hand."""
+        if name not in self._recent:
+            self._recent[name] = data
+            self._recent_size += len(data)
+        while self._recent_size > _RECENT_BYTES:
+            self._recent_size -= len(self._recent.popitem(last=False)[1])
+
+    def _read(self, name: bytes) -> bytes:
+        data = self._recent.get(name)
+        return self._writer.read(name) if data is None else data
 
     def _inner_archive(self, chunks: Iterator[bytes], name: str) -> Iterator[Event]:
         path = temporary(self._staging)
@@ -229,6 +283,17 @@ class _Glue:
         key = key_of("glue", self._name, str(self._number))
         self._number += 1
         return Ref(self._writer.add(Kind.MEMBER, data, key))
+
+
+def _content_of(path: str, member: Member) -> Iterator[bytes]:
+    """Yield a member's content from a file of its own, for use in another thread."""
+    with Path(path).open("rb") as file:
+        yield from read_member(file, member)
+
+
+def _finish(work: Iterator[None]) -> None:
+    for _ in work:
+        pass
 
 
 def _order(members: tuple[Member, ...]) -> list[int]:

@@ -7,8 +7,8 @@
                 SHA-256 of the directory, magic of the end (16 bytes)
 
 A frame's entry: [kind, codec, offset, length, raw length, checksum, prefix, objects]; `prefix`
-names the older bytes the frame was compressed against, each name either an object (32 bytes) or a
-whole frame (16 bytes); an object's entry: [id, length, key]. Offsets are counted from the start of
+names the older bytes the frame was compressed against, each name either an object (16 bytes) or a
+whole frame (12 bytes); an object's entry: [id, length, key]. Offsets are counted from the start of
 the file. Each byte of a pack is covered by the magic, a checksum, or the trailer's own consistency.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from backupd.store.frames import CHECKSUM_SIZE, checksum
+from backupd.store.frames import CHECKSUM_SIZE, FrameDamaged, checksum, grow, shrink
 from backupd.store.fsio import NewFile
 from backupd.store.naming import FRAME_NAME_SIZE, ID_SIZE, KEY_SIZE, Kind
 
@@ -31,6 +31,7 @@ MAGIC = b"backupd pack 1\r\n"
 END_MAGIC = b"backupd pack end"
 _TRAILER = struct.Struct("<QQ32s16s")
 _KINDS = frozenset(Kind)
+_MAX_DIRECTORY = 256 << 20
 
 
 class PackDamaged(Exception):
@@ -121,7 +122,7 @@ class PackWriter:
     def seal(self) -> SealedPack:
         """Write directory and trailer and make the file durable."""
         directory = Directory(FORMAT, self._sequence, tuple(self._frames))
-        data = msgspec.msgpack.encode(directory)
+        data = shrink(msgspec.msgpack.encode(directory))
         offset = self._file.size
         self._file.write(data)
         digest = hashlib.sha256(data).digest()
@@ -156,8 +157,8 @@ def read_directory(path: Path) -> tuple[Directory, int]:
 
 def _checked(data: bytes, end: int) -> Directory:
     try:
-        directory = msgspec.msgpack.decode(data, type=Directory)
-    except msgspec.MsgspecError as error:
+        directory = msgspec.msgpack.decode(grow(data, _MAX_DIRECTORY), type=Directory)
+    except (FrameDamaged, msgspec.MsgspecError) as error:
         raise PackDamaged("its directory cannot be read") from error
     if directory.format != FORMAT:
         raise PackDamaged(f"format {directory.format} is not known")

@@ -19,7 +19,7 @@ from backupd.store.frames import FrameDamaged, checksum, decode
 from backupd.store.index import Frame, Place
 from backupd.store.naming import ID_SIZE, object_id
 
-CACHE_BYTES = 48 << 20
+CACHE_BYTES = 32 << 20
 MAX_DEPTH = 64
 _OPEN_PACKS = 32
 _LOOKS = 3

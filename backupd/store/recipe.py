@@ -6,7 +6,7 @@ inside. The bytes of a recipe:
 
     version (1 byte), lengths of the three parts (varints), then
     operations   one byte each, with varints
-    ids          32 bytes each, every object once, in order of first use
+    ids          16 bytes each, every object once, in order of first use
     literals     raw bytes and member names, in order of use
 
 Operations refer to ids by distance from the one after the last used, so that the recipe of the

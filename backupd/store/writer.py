@@ -3,10 +3,14 @@
 The choices cost or save space, never correctness:
 
 * an object that is known already is not written again;
-* one that is a new version of something joins a group that is compressed against the earlier
-  versions of its members (groups beat single deltas); chains longer than the depth below start
-  anew, so that reading stays bounded;
-* other text is compressed against the base: the largest frame that needs no other.
+* one that is a new version of something is compressed against the earlier version, together with
+  others whose versions go back to the same frame (groups beat single deltas, and what one frame led
+  to is read together, where groups at random would make a tree that needs everything at once);
+  chains longer than the depth below start anew, so that reading stays bounded;
+* other text is compressed against the base: the largest frame that needs no other. Frames but for
+  the base are not large, because reading one object decodes its whole frame.
+
+What waits for company is bounded: the group that began first goes when it becomes too much.
 
 A writer that distrusts the repository reads what is known before it relies on it, writes again what
 does not read back, and compresses against nothing old: that heals a damaged repository.
@@ -19,23 +23,31 @@ from pathlib import Path
 
 from backupd.errors import RepositoryDamaged
 from backupd.store.fsio import FileSystem
-from backupd.store.index import Index
-from backupd.store.naming import Kind, frame_name, object_id
+from backupd.store.index import Frame, Index, Place
+from backupd.store.naming import ID_SIZE, Kind, frame_name, object_id
 from backupd.store.packing import Packing
 from backupd.store.packs import ObjectEntry, SealedPack
 
 GROUP_BYTES = 1 << 20
-NEW_TEXT_BYTES = 4 << 20
+BASE_BYTES = 4 << 20
+NEW_TEXT_BYTES = 2 << 20
+WAITING_BYTES = 24 << 20
 MAX_PREFIX = 24 << 20
 _DEPTH = {Kind.RECIPE: 32}
 _DEPTH_OF_OTHERS = 24
 _BASED = frozenset({Kind.CONVERSATION, Kind.HTML})
+
+_Address = tuple[Path, int]
+_Where = tuple[Kind, _Address | None]
+"""A kind, and the frame that the earlier versions go back to, if there are such."""
 
 
 @dataclass(slots=True)
 class _Group:
     """Objects that will share a frame, and the older objects that it is compressed against."""
 
+    kind: Kind
+    changed: bool
     prefix: dict[bytes, None] = field(default_factory=dict)
     objects: list[ObjectEntry] = field(default_factory=list)
     data: list[bytes] = field(default_factory=list)
@@ -52,10 +64,12 @@ class ObjectWriter:
         self._index = index
         self._distrust = distrust
         self._packing = Packing(files, staging, index)
-        self._groups: dict[tuple[Kind, bool], _Group] = {}
+        self._groups: dict[_Where, _Group] = {}
+        self._waiting_size = 0
+        self._roots: dict[_Address, _Address] = {}
         self._waiting: dict[bytes, bytes] = {}
         self._heads: dict[tuple[Kind, bytes], bytes] = {}
-        self._bases: dict[Kind, tuple[bytes, int]] = {}
+        self._bases: dict[Kind, tuple[bytes, int] | None] = {}
 
     def add(self, kind: Kind, data: bytes, key: bytes = b"", like: bytes | None = None) -> bytes:
         """Store an object unless it is known; return its name.
@@ -70,15 +84,20 @@ class ObjectWriter:
         if name in self._waiting or self._is_stored(name):
             return name
         earlier = self._usable(kind, like)
-        group = self._groups.setdefault((kind, earlier is not None), _Group())
-        if earlier is not None and earlier[0] not in group.prefix:
-            group.prefix[earlier[0]] = None
-            group.prefix_size += earlier[1]
+        place = (kind, self._root(earlier.frame) if earlier else None)
+        group = self._groups.setdefault(place, _Group(kind, earlier is not None))
+        if earlier is not None and like is not None and like not in group.prefix:
+            group.prefix[like] = None
+            group.prefix_size += earlier.length
         group.objects.append(ObjectEntry(name, len(data), key))
         group.data.append(data)
         group.size += len(data)
         self._waiting[name] = data
-        self._launch_if_full(kind, group, changed=earlier is not None)
+        self._waiting_size += len(data)
+        if group.size >= self._limit(group) or group.prefix_size >= 2 * GROUP_BYTES:
+            self._launch(place)
+        while self._waiting_size > WAITING_BYTES:
+            self._launch(next(iter(self._groups)))
         return name
 
     def read(self, name: bytes) -> bytes:
@@ -109,8 +128,8 @@ class ObjectWriter:
                 return False
         return True
 
-    def _usable(self, kind: Kind, earlier: bytes | None) -> tuple[bytes, int] | None:
-        """Return an earlier version and its length, if compressing against it is sensible."""
+    def _usable(self, kind: Kind, earlier: bytes | None) -> Place | None:
+        """Return where an earlier version lies, if compressing against it is sensible."""
         if earlier is None or self._distrust:
             return None
         if earlier in self._waiting:
@@ -118,34 +137,48 @@ class ObjectWriter:
         place = self._packing.settle(earlier)
         if place is None or place.length > MAX_PREFIX:
             return None
-        if place.frame.depth >= _DEPTH.get(kind, _DEPTH_OF_OTHERS):
-            return None
-        return earlier, place.length
+        return place if place.frame.depth < _DEPTH.get(kind, _DEPTH_OF_OTHERS) else None
 
-    def _launch_if_full(self, kind: Kind, group: _Group, *, changed: bool) -> None:
-        limit = NEW_TEXT_BYTES if kind in _BASED and not changed else GROUP_BYTES
-        if group.size >= limit or group.prefix_size >= 2 * limit:
-            self._launch(kind, changed=changed)
+    def _root(self, frame: Frame) -> _Address:
+        """Return the frame that a line of versions began with."""
+        here = (frame.pack, frame.offset)
+        if here not in self._roots:
+            first = frame.prefix[0] if frame.prefix else b""
+            place = self._packing.settle(first) if len(first) == ID_SIZE else None
+            self._roots[here] = self._root(place.frame) if place else here
+        return self._roots[here]
+
+    def _limit(self, group: _Group) -> int:
+        if group.changed or group.kind not in _BASED:
+            return GROUP_BYTES
+        return NEW_TEXT_BYTES if self._known_base(group.kind) else BASE_BYTES
 
     def _flush(self) -> None:
-        for kind, changed in list(self._groups):
-            self._launch(kind, changed=changed)
+        for place in list(self._groups):
+            self._launch(place)
 
-    def _launch(self, kind: Kind, *, changed: bool) -> None:
-        group = self._groups.pop((kind, changed))
+    def _launch(self, place: _Where) -> None:
+        group = self._groups.pop(place)
         names = [item.id for item in group.objects]
         prefix = tuple(group.prefix)
-        if not changed and kind in _BASED:
-            prefix = self._base(kind, frame_name(names), group.size)
-        self._packing.submit(kind, b"".join(group.data), prefix, tuple(group.objects))
+        if not group.changed and group.kind in _BASED:
+            prefix = self._base(group.kind, frame_name(names), group.size)
+        data = b"".join(group.data)
+        self._packing.submit(group.kind, data, prefix, tuple(group.objects))
+        self._waiting_size -= group.size
         for name in names:
             del self._waiting[name]
+
+    def _known_base(self, kind: Kind) -> tuple[bytes, int] | None:
+        if kind not in self._bases:
+            self._bases[kind] = None if self._distrust else self._index.base(kind)
+        return self._bases[kind]
 
     def _base(self, kind: Kind, name: bytes, size: int) -> tuple[bytes, ...]:
         """Return the prefix of a new frame; without a base as large, the frame becomes the base."""
         if self._distrust:
             return ()
-        known = self._bases.get(kind) or self._index.base(kind)
+        known = self._known_base(kind)
         if known is not None and known[1] >= min(size, GROUP_BYTES):
             return (known[0],)
         self._bases[kind] = (name, size)
