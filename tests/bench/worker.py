@@ -1,6 +1,10 @@
-"""One part of the measurement in a process of its own: `add REPO ZIP…` or `restore REPO ZIP…`.
+"""A process that keeps one repository open and does what it is told, one JSON line each way.
 
-Prints its figures as JSON.
+python -m tests.bench.worker REPOSITORY
+
+["add", ZIP]             store, then prove                ["stats"]     figures by kind
+["restore", N]           the Nth export, to nowhere but a hash          ["check"]
+["create"]               a new repository
 """
 
 from __future__ import annotations
@@ -17,61 +21,70 @@ from pathlib import Path
 from backupd.store.repository import Origin, Repository
 
 
-def add(place: Path, zips: list[Path]) -> dict[str, object]:
-    """Make a repository and store the exports in it, each proven as at every intake."""
-    exports = []
-    with Repository.create(place) as repository:
-        for path in zips:
-            origin = Origin(path.name, datetime.now(UTC), "import", delivery=None, mailbox=None)
-            added = repository.add(path, origin)
-            exports.append(
-                {
-                    "size": added.snapshot.size,
-                    "new_bytes": added.new_bytes,
-                    "seconds": added.seconds,
-                    "kept_whole": added.kept_whole,
-                }
-            )
-        stats = repository.stats()
+class Watch:
+    """Wall and processor seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> list[float]:
+        """Return both."""
+        return [time.perf_counter() - self._wall, time.process_time() - self._cpu]
+
+
+def add(repository: Repository, name: str) -> dict[str, object]:
+    """Store a ZIP and prove it; both are timed."""
+    path = Path(name)
+    watch = Watch()
+    added = repository.add(path, Origin(path.name, datetime.now(UTC), "import"), prove=False)
+    stored = watch.read()
+    if added.snapshot.proven_at is None:
+        proven = repository.prove(added.snapshot) is not None
+    else:
+        proven = True
     return {
-        "exports": exports,
-        "raw_bytes": stats.raw_bytes,
-        "stored_bytes": stats.stored_bytes,
-        "cache_bytes": stats.cache_bytes,
-        "kinds": [asdict(kind) for kind in stats.kinds],
-        "peak_mb": peak_mb(),
+        "size": added.snapshot.size,
+        "new_bytes": added.new_bytes,
+        "already_stored": added.already_stored,
+        "kept_whole": added.kept_whole or bool(added.snapshot.kept_streams),
+        "stored": stored,
+        "proven": watch.read(),
+        "exact": proven,
     }
 
 
-def restore(place: Path, zips: list[Path]) -> dict[str, object]:
-    """Restore every export, oldest first, and compare it with the ZIP that was added."""
-    seconds = []
-    exact = True
-    with Repository.open(place) as repository:
-        snapshots = sorted(repository.snapshots(), key=lambda snapshot: snapshot.received_at)
-        for snapshot, original in zip(snapshots, zips, strict=True):
-            target = original.with_suffix(".restored")
-            began = time.monotonic()
-            repository.restore_zip(snapshot, target)
-            seconds.append(time.monotonic() - began)
-            exact = exact and digest(target) == digest(original)
-            target.unlink()
-    return {"seconds": seconds, "exact": exact, "peak_mb": peak_mb()}
+def restore(repository: Repository, number: int) -> dict[str, object]:
+    """Rebuild one export and hash what comes."""
+    snapshot = repository.snapshots()[number]
+    watch = Watch()
+    digest = hashlib.sha256()
+    for chunk in repository.rebuild(snapshot):
+        digest.update(chunk)
+    return {"restored": watch.read(), "exact": digest.hexdigest() == snapshot.sha256}
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def stats(repository: Repository) -> dict[str, object]:
+    """Return what the repository says about itself."""
+    return asdict(repository.stats())
 
 
-def peak_mb() -> float:
-    """Return the most memory that this process ever had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+def check(repository: Repository) -> dict[str, object]:
+    """Read everything and rebuild every export."""
+    watch = Watch()
+    report = repository.check(read_data=True, drill=True)
+    return {"checked": watch.read(), "exact": not report.problems}
 
 
-PARTS = {"add": add, "restore": restore}
+def main(place: Path) -> None:
+    """Answer lines from stdin until it ends."""
+    parts = {"add": add, "restore": restore, "stats": stats, "check": check}
+    with Repository.open(place) if place.exists() else Repository.create(place) as repository:
+        for line in sys.stdin:
+            part, *arguments = json.loads(line)
+            answer = parts[part](repository, *arguments)  # type: ignore[operator]
+            answer["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+            print(json.dumps(answer), flush=True)
+
 
 if __name__ == "__main__":
-    part, repository_place, *originals = sys.argv[1:]
-    print(json.dumps(PARTS[part](Path(repository_place), [Path(name) for name in originals])))
+    main(Path(sys.argv[1]))
