@@ -6,15 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from backupd.catalog import Catalog
 from backupd.config import Settings
 from backupd.credentials import Credentials
 from backupd.intake.rooms import Rooms
-from backupd.intake.storing import Progress, Quarantined, Stored, keep, store
+from backupd.intake.storing import Keeper
 from backupd.ledger.db import Database, open_database
 from backupd.ledger.deliveries import Deliveries
 from backupd.ledger.messages import Messages
@@ -22,18 +20,9 @@ from backupd.ledger.notices import NoticeLog
 from backupd.notify.channels import open_channels
 from backupd.notify.journal import open_journal
 from backupd.notify.notifier import Notifier
-from backupd.store.repository import Origin, Repository
+from backupd.store.repository import Repository
 
 Clock = Callable[[], datetime]
-
-
-class Keep(Protocol):
-    """Stores one file, with or without a ledger beside the repository."""
-
-    def __call__(
-        self, source: Path, origin: Origin, *, progress: Progress | None
-    ) -> Stored | Quarantined:
-        """Store `source`, or keep it in quarantine."""
 
 
 def open_rooms(settings: Settings, clock: Clock) -> tuple[Rooms, Credentials]:
@@ -65,12 +54,12 @@ def open_rooms(settings: Settings, clock: Clock) -> tuple[Rooms, Credentials]:
 
 
 @contextmanager
-def open_keep(settings: Settings | None, path: Path, clock: Clock) -> Iterator[Keep]:
+def open_keep(settings: Settings | None, path: Path, clock: Clock) -> Iterator[Keeper]:
     """Open what `import` needs: with settings everything, else the repository at `path` alone."""
     if settings is not None:
         rooms, _credentials = open_rooms(settings, clock)
         try:
-            yield partial(store, rooms, delivery=None)
+            yield Keeper(rooms.repository, rooms.catalog, rooms)
         finally:
             rooms.close()
         return
@@ -79,7 +68,7 @@ def open_keep(settings: Settings | None, path: Path, clock: Clock) -> Iterator[K
         stack.callback(repository.close)
         catalog = Catalog.open(repository.cache / "catalog.sqlite")
         stack.callback(catalog.close)
-        yield partial(keep, repository, catalog)
+        yield Keeper(repository, catalog, None)
 
 
 def open_notifier(settings: Settings, database: Database, credentials: Credentials) -> Notifier:

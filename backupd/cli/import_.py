@@ -11,11 +11,12 @@ import click
 
 from backupd.cli.context import Context, now
 from backupd.cli.output import fail, progress_bar
-from backupd.errors import BackupdError, ExitCode, RepositoryLocked, StorageFull, UsageError
+from backupd.errors import BackupdError, ExitCode, UsageError
 from backupd.notice import amount, plain
 
 if TYPE_CHECKING:
-    from backupd.wiring import Keep
+    from backupd.intake.storing import Quarantined, Stored
+    from backupd.store.repository import Origin
 
 _EXPORT_NAME = re.compile(r"([0-9a-f]{8})[0-9a-f]{56}(-\d{4}(?:-\d\d){5})")
 
@@ -25,14 +26,23 @@ _EXPORT_NAME = re.compile(r"([0-9a-f]{8})[0-9a-f]{56}(-\d{4}(?:-\d\d){5})")
 @click.pass_obj
 def command(context: Context, files: tuple[Path, ...]) -> int:
     """Store ZIPs, oldest export first; a ZIP that is stored already is a no-op."""
-    from backupd.intake.handin import in_date_order
+    from backupd.intake.backfill import store_all
+    from backupd.intake.handin import in_date_order, origin_of
     from backupd.wiring import open_keep
 
     for file in files:
         _look(file)
     settings = context.settings() if context.needs_settings() else None
-    with open_keep(settings, context.path(), now) as keep:
-        return max(_store_or_tell(context, keep, file) for file in in_date_order(files))
+
+    def origin(file: Path) -> Origin:
+        return origin_of(file, "import", now())
+
+    with (
+        open_keep(settings, context.path(), now) as keeper,
+        progress_bar(context.quiet, len(files)) as progress,
+    ):
+        results = store_all(keeper, in_date_order(files), origin, progress)
+        return max(_told(context, file, result) for file, result in results)
 
 
 def _look(file: Path) -> None:
@@ -56,23 +66,13 @@ def _short(name: str) -> str:
     return f"{found[1]}…{found[2]}….zip" if found else plain(name)
 
 
-def _store_or_tell(context: Context, keep: Keep, file: Path) -> ExitCode:
-    """Store one file; one that fails by itself does not keep the others out."""
-    try:
-        return _store(context, keep, file)
-    except (RepositoryLocked, StorageFull):
-        raise
-    except BackupdError as error:
-        fail(f"{_short(file.name)}: {error.message}")
-        return error.exit_code
-
-
-def _store(context: Context, keep: Keep, file: Path) -> ExitCode:
-    from backupd.intake.handin import origin_of
+def _told(context: Context, file: Path, result: Stored | Quarantined | BackupdError) -> ExitCode:
+    """Say what became of a file and return the exit code that this means."""
     from backupd.intake.storing import Quarantined
 
-    with progress_bar(context.quiet) as progress:
-        result = keep(file, origin_of(file, "import", now()), progress=progress)
+    if isinstance(result, BackupdError):
+        fail(f"{_short(file.name)}: {result.message}")
+        return result.exit_code
     if isinstance(result, Quarantined):
         fail(
             f"{_short(file.name)}: kept in quarantine,"

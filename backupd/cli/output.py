@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from backupd.intake.storing import Progress
 
 
@@ -29,8 +31,11 @@ def when(moment: datetime | None) -> str:
 
 
 @contextmanager
-def progress_bar(quiet: bool) -> Iterator[Progress | None]:
-    """Show a progress bar on a terminal's stderr; None where there is nobody to see it."""
+def progress_bar(quiet: bool, files: int = 1) -> Iterator[Progress | None]:
+    """Show progress on a terminal's stderr, a line for each stage; None where nobody sees it.
+
+    With several files, how many of them were begun is shown too.
+    """
     from rich.console import Console
 
     coloured = click.get_current_context().color is not False
@@ -41,10 +46,17 @@ def progress_bar(quiet: bool) -> Iterator[Progress | None]:
     from rich.progress import Progress as Bar
 
     with Bar(console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda stage, done, total: bar.update(
-            task, description=stage, completed=done, total=total or None
-        )
+        whole = bar.add_task("files", total=files, visible=files > 1)
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage)
+            bar.update(tasks[stage], completed=done, total=total or None)
+            if stage == "hash" and done == total:
+                bar.advance(whole)
+
+        yield show
 
 
 def fail(text: str) -> None:

@@ -47,7 +47,8 @@ def _print(seen: Overview, running: bool, moment: datetime) -> None:
         click.echo(f"missed: an export's link died {when(seen.missed_at)}; request another one")
     if seen.deliveries:
         click.echo("\n" + table(_HEADERS, _rows(seen, moment)) + "\n")
-    click.echo(f"snapshots: {seen.snapshots}, last export received {when(seen.last_export_at)}")
+    proven = f"{seen.snapshots} stored, {seen.proven} proven byte for byte"
+    click.echo(f"snapshots: {proven}, last export received {when(seen.last_export_at)}")
     for account in seen.accounts:
         prefix = f", export files begin with {account.prefix[:8]}…" if account.prefix else ""
         click.echo(f"account {account.id[:12]}{prefix}")
@@ -109,6 +110,7 @@ def _json(seen: Overview) -> dict[str, object]:
             for delivery in seen.deliveries
         ],
         "snapshots": seen.snapshots,
+        "proven": seen.proven,
         "accounts": [
             {"account": account.id, "prefix": account.prefix} for account in seen.accounts
         ],

@@ -18,6 +18,7 @@ from backupd.credentials import Credentials
 from backupd.daemon.instance import only_instance
 from backupd.daemon.session import Session
 from backupd.errors import BackupdError, ConfigError
+from backupd.export import selftest
 from backupd.intake.rooms import Rooms
 from backupd.ledger.db import LedgerFailed
 from backupd.systemd import service_manager
@@ -65,6 +66,9 @@ class Service:
             session = Session(rooms, credentials, self._manager)
             session.start()
             _tell(rooms, notice.service_started(version=__version__))
+            if not selftest.zlib_reproduces():
+                version = selftest.zlib_version()
+                _tell(rooms, notice.zlib_differs(version=version, remedy=selftest.REMEDY))
             self._manager.ready(session.status())
             settings = self._wait(rooms, settings)
             if self._ending:

@@ -6,9 +6,11 @@ When something was last done is a fact of the ledger, so a restart neither forge
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from backupd import notice
+from backupd.errors import RepositoryLocked
 from backupd.intake.deadline import alarm_due
 from backupd.intake.fetching import Fetcher, time_left
 from backupd.intake.rooms import Rooms
@@ -20,6 +22,8 @@ LAST_CHECK = "last-check"
 LAST_CHECK_PROBLEMS = "last-check-problems"
 LAST_DRILL = "last-drill"
 LAST_REMINDER = "last-reminder"
+PROOF_PATIENCE = timedelta(hours=1)
+"""Whoever stores an export proves it right away; what is unproven for so long was left behind."""
 REQUEST_PATIENCE = timedelta(days=7)
 """OpenAI may take this long to answer a request for an export."""
 
@@ -32,10 +36,12 @@ class Care:
         self._rooms = rooms
         self._fetcher = fetcher
         self._alive = alive
+        self._tried: set[str] = set()
 
     def run(self) -> None:
         """Do whatever of check, drill and reminders is due."""
         schedule = self._rooms.settings.schedule
+        self._prove()
         self._when_due(LAST_CHECK, schedule.check, self._check)
         self._when_due(LAST_DRILL, schedule.drill, self._drill)
         self._remind()
@@ -78,6 +84,18 @@ class Care:
             self._rooms.messages.set_fact(FIRST_LOOK, stamp(now), now)
         elif abs(now - moment(last)) >= interval and self._rooms.repository.snapshots():
             work()
+
+    def _prove(self) -> None:
+        """Prove what an interrupted import left unproven; a drill tells of what cannot be."""
+        long_ago = self._rooms.clock() - PROOF_PATIENCE
+        for snapshot in self._rooms.repository.snapshots():
+            left = snapshot.proven_at is None and snapshot.received_at < long_ago
+            if left and snapshot.id not in self._tried:
+                self._tried.add(snapshot.id)
+                with suppress(RepositoryLocked):
+                    self._rooms.repository.prove(
+                        snapshot, lambda _stage, _done, _total: self._alive()
+                    )
 
     def _check(self) -> None:
         report = self._look(read_data=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +16,7 @@ from backupd import notice
 from backupd.config import MailboxSettings, Settings, cautions
 from backupd.credentials import Credentials
 from backupd.errors import BackupdError
-from backupd.export.deflate import Encoder, encode
+from backupd.export import selftest
 from backupd.mail.mailbox import probe
 from backupd.store.repository import Repository
 
@@ -26,8 +24,6 @@ BUILT = datetime(2026, 11, 1, tzinfo=UTC)
 """A clock before this is wrong: the program did not exist yet."""
 ROOM = 10 * 2**30
 """Bytes of free disk under which an export of several GB may not fit."""
-_SAMPLE = bytes(range(256)) * 64 + b"conversation " * 512
-_SAMPLE_DIGEST = "d4ac2e310b9ad61aaae0db7cd70623bde829622a8d7222ed59a0661ca42980fa"
 
 
 class Verdict(StrEnum):
@@ -94,16 +90,12 @@ def _python() -> Finding:
 
 
 def _zlib() -> Finding:
-    packed = b"".join(encode([_SAMPLE], Encoder(level=6, mem_level=8)))
-    digest = hashlib.sha256(packed).hexdigest()
-    if digest == _SAMPLE_DIGEST:
-        return Finding("zlib", Verdict.OK, f"{zlib.ZLIB_RUNTIME_VERSION} reproduces exports")
-    return Finding(
-        "zlib",
-        Verdict.FAILED,
-        f"{zlib.ZLIB_RUNTIME_VERSION} packs differently from the one that exports are made with",
-        "use a Python that is linked to the original zlib; members can be restored meanwhile",
-    )
+    version = selftest.zlib_version()
+    if selftest.zlib_reproduces():
+        return Finding("zlib", Verdict.OK, f"{version} reproduces exports")
+    seen = f"{version} packs differently from the one that exports are made with"
+    fix = f"{selftest.REMEDY}; members can be restored meanwhile"
+    return Finding("zlib", Verdict.FAILED, seen, fix)
 
 
 def _clock(now: datetime) -> Finding:

@@ -53,6 +53,7 @@ class Overview:
     mailboxes: tuple[MailboxState, ...]
     deliveries: tuple[Delivery, ...]
     snapshots: int
+    proven: int
     accounts: tuple[Account, ...]
     last_export_at: datetime | None
     last_check_at: datetime | None
@@ -84,6 +85,7 @@ def overview(
         mailboxes=mailboxes,
         deliveries=pending,
         snapshots=len(snapshots),
+        proven=sum(snapshot.proven_at is not None for snapshot in snapshots),
         accounts=_accounts(snapshots),
         last_export_at=newest,
         last_check_at=_time(messages.fact(LAST_CHECK)),

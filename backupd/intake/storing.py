@@ -1,15 +1,17 @@
 """A complete file becomes a snapshot; the person is told (commit order, steps 4 to 9).
 
-One file at a time, under the repository's lock. A file that breaks a rule of ZIP is quarantined as
-received. The received file itself is left alone: the caller removes it, and only after `store`
-returned (I4).
+In three steps: `begin` stores the file, `prove` rebuilds the export and compares, `end` writes the
+ledger and tells. `store` takes them in a row; `backfill` stores one file while the one before is
+being proven. A file that breaks a rule of ZIP is quarantined as received. The received file itself
+is left alone: the caller removes it, and only after `end` or `store` returned (I4).
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -41,6 +43,15 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """A file whose snapshot is in the repository, but perhaps not proven yet."""
+
+    source: Path
+    origin: Origin
+    added: Added
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantined:
     """A file that breaks a rule, kept whole under `path`."""
 
@@ -65,35 +76,77 @@ def store(
         RepositoryLocked: another process writes.
         StorageFull, OSError: the repository cannot take it; nothing that was stored is harmed.
     """
-    kept = keep(rooms.repository, rooms.catalog, source, origin, progress)
-    if isinstance(kept, Quarantined):
-        _tell_quarantined(rooms, origin, kept, delivery)
-        return kept
-    delivery = delivery or _fitting(rooms, origin, kept.added)
-    _record(rooms, kept.added, delivery)
-    return Stored(kept.added, delivery)
+    keeper = Keeper(rooms.repository, rooms.catalog, rooms)
+    begun = keeper.begin(source, origin, progress, delivery)
+    if isinstance(begun, Quarantined):
+        return begun
+    return keeper.end(keeper.prove(begun, progress), progress, delivery)
 
 
-def keep(
-    repository: Repository,
-    catalog: Catalog,
-    source: Path,
-    origin: Origin,
-    progress: Progress | None = None,
-) -> Stored | Quarantined:
-    """Store one complete file in a repository that has no ledger beside it; nobody is told."""
-    try:
-        with repository.lock():
-            added = repository.add(source, origin, progress)
-    except ArchiveRefused as refused:
-        path = repository.quarantine(source, refused.rule, refused.detail, origin)
-        return Quarantined(refused.rule, refused.detail, path)
-    try:
-        catalog.sync(repository, progress and partial(_reading, progress))
-    except BackupdError as error:
-        # The catalog is derived: the snapshot is stored, and the next sync makes up for this one.
-        log.warning("catalog: %s", error.message)
-    return Stored(added, None)
+class Keeper:
+    """Takes files through the three steps; without `rooms` there is no ledger, nobody is told."""
+
+    def __init__(self, repository: Repository, catalog: Catalog, rooms: Rooms | None) -> None:
+        self._repository = repository
+        self._catalog = catalog
+        self._rooms = rooms
+
+    def begin(
+        self,
+        source: Path,
+        origin: Origin,
+        progress: Progress | None = None,
+        delivery: Delivery | None = None,
+    ) -> Begun | Quarantined:
+        """Store one complete file.
+
+        Raises:
+            RepositoryLocked: another process writes.
+            StorageFull, OSError: the repository cannot take it; nothing stored is harmed.
+        """
+        try:
+            added = self._repository.add(source, origin, progress, prove=False)
+            return Begun(source, origin, added)
+        except ArchiveRefused as refused:
+            path = self._repository.quarantine(source, refused.rule, refused.detail, origin)
+            kept = Quarantined(refused.rule, refused.detail, path)
+            if self._rooms is not None:
+                _tell_quarantined(self._rooms, origin, kept, delivery)
+            return kept
+
+    def prove(self, begun: Begun, progress: Progress | None = None) -> Begun:
+        """Rebuild what was stored and compare it; may run in a thread of its own.
+
+        What cannot be rebuilt is stored once more, with more care, and proven.
+        """
+        added = begun.added
+        if added.snapshot.proven_at is not None:
+            return begun
+        started = time.monotonic()
+        proven = self._repository.prove(added.snapshot, progress)
+        if proven is None:
+            return replace(begun, added=self._repository.add(begun.source, begun.origin, progress))
+        seconds = added.seconds + time.monotonic() - started
+        now = replace(added, snapshot=proven, seconds=seconds, already_stored=False)
+        return replace(begun, added=now)
+
+    def end(
+        self, begun: Begun, progress: Progress | None = None, delivery: Delivery | None = None
+    ) -> Stored:
+        """Bring catalog and ledger up to a proven snapshot, and tell of it.
+
+        `delivery` is the delivery the file was fetched for; without one, a pending delivery that
+        the file fits is looked for and ended.
+        """
+        try:
+            self._catalog.sync(self._repository, progress and partial(_reading, progress))
+        except BackupdError as error:
+            # The catalog is derived: the snapshot is stored, and the next sync makes up for this.
+            log.warning("catalog: %s", error.message)
+        if self._rooms is not None:
+            delivery = delivery or _fitting(self._rooms, begun.origin, begun.added)
+            _record(self._rooms, begun.added, delivery)
+        return Stored(begun.added, delivery)
 
 
 def _reading(progress: Progress, _slices: int, size: int) -> None:
@@ -173,6 +226,10 @@ def _findings(rooms: Rooms, added: Added) -> Iterator[notice.Notice]:
     snapshot = added.snapshot
     if added.kept_whole:
         yield notice.kept_whole(snapshot=snapshot.id, size=snapshot.size)
+    if snapshot.kept_streams:
+        yield notice.kept_streams(
+            snapshot=snapshot.id, members=snapshot.kept_streams, size=snapshot.kept_stream_bytes
+        )
     if snapshot.incomplete_reasons:
         yield notice.incomplete_export(snapshot=snapshot.id, reasons=snapshot.incomplete_reasons)
     if snapshot.unknown_parts:

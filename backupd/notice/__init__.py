@@ -19,6 +19,7 @@ from backupd.notice.model import Notice, Severity
 from backupd.notice.outcome import (
     ConversationCounts,
     incomplete_export,
+    kept_streams,
     kept_whole,
     mass_drop,
     not_a_zip,
@@ -41,6 +42,7 @@ from backupd.notice.service import (
     service_started,
     service_stopped,
     test,
+    zlib_differs,
 )
 from backupd.notice.transfer import (
     deadline_near,
@@ -69,6 +71,7 @@ EVENTS = (
     not_removed,
     quarantined,
     kept_whole,
+    kept_streams,
     incomplete_export,
     mass_drop,
     wrong_account,
@@ -78,6 +81,7 @@ EVENTS = (
     overdue,
     requested_not_arrived,
     service_started,
+    zlib_differs,
     service_stopped,
     reload_failed,
     internal_error,
@@ -104,6 +108,7 @@ __all__ = [
     "export_started",
     "incomplete_export",
     "internal_error",
+    "kept_streams",
     "kept_whole",
     "mail_found",
     "mail_refused",
@@ -127,4 +132,5 @@ __all__ = [
     "test",
     "unknown_parts",
     "wrong_account",
+    "zlib_differs",
 ]

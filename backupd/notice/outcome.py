@@ -214,6 +214,26 @@ def kept_whole(*, snapshot: str, size: int) -> Notice:
     )
 
 
+def kept_streams(*, snapshot: str, members: tuple[str, ...], size: int) -> Notice:
+    """Members of an export were packed by an unknown program and are kept packed."""
+    return Notice(
+        event="kept_streams",
+        severity=Severity.WARNING,
+        title="Parts of an export are stored as they came packed",
+        body=(
+            f"In snapshot {short(snapshot)} these files were packed by a program that backupd "
+            f"cannot imitate:\n{listing(members)}\n"
+            f"So they are kept packed. They are safe and restore byte for byte, but cost their "
+            f"{amount(size)} again in every export, and conversations in them cannot be read or "
+            "counted.\n"
+            "What to do: install backupd with the extra `encoders`, which knows more programs, and "
+            "look for a newer version of backupd if that changes nothing with the next export."
+        ),
+        snapshot=snapshot,
+        fields={"bytes": size, "members": len(members)},
+    )
+
+
 def incomplete_export(*, snapshot: str, reasons: tuple[str, ...]) -> Notice:
     """An export holds less than it says itself."""
     return Notice(

@@ -198,3 +198,20 @@ def test(now: datetime) -> Notice:
             "this, the channel works. Nothing to do."
         ),
     )
+
+
+def zlib_differs(*, version: str, remedy: str) -> Notice:
+    """This machine cannot pack as the exporter does."""
+    return Notice(
+        event="zlib_differs",
+        severity=Severity.ERROR,
+        title="This machine cannot rebuild ZIPs byte for byte",
+        body=(
+            f"The zlib library here ({plain(version)}) packs differently from the one that exports "
+            "are made with. What is stored is safe and unchanged, and `backupd restore` into a "
+            "directory still gives every file of an export; only the ZIP itself cannot be put "
+            "together here. New exports are stored exactly, but cost their full size.\n"
+            f"What to do: {plain(remedy)}. The repository works unchanged on any such machine."
+        ),
+        fields={"zlib": plain(version)},
+    )

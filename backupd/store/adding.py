@@ -225,7 +225,8 @@ class Adding:
         packs: list[SealedPack],
     ) -> Manifest:
         found = _facts(source)
-        origin = source.origin
+        origin, members = source.origin, source.archive.members
+        kept = _kept_streams(events)
         return Manifest(
             format=FORMAT,
             sha256=source.sha256,
@@ -243,13 +244,14 @@ class Adding:
             account_prefix=found.account_prefix,
             exported_at=found.exported_at,
             era=found.era,
-            members=len(source.archive.members),
+            members=len(members),
             conversations=_conversations(events),
             complete=found.complete,
             incomplete_reasons=found.incomplete_reasons,
             unknown_parts=found.unknown_parts,
             encoders=_encoders(events),
-            kept_streams=_kept_streams(events),
+            kept_streams=kept,
+            kept_stream_bytes=sum(m.compressed_size for m in members if m.name in kept),
             zlib=zlib.ZLIB_RUNTIME_VERSION,
         )
 

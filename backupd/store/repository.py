@@ -22,7 +22,7 @@ from types import TracebackType
 import msgspec
 
 from backupd.errors import BackupdError
-from backupd.store import header, lock, proving, restore
+from backupd.store import header, lock, memory, proving, restore
 from backupd.store.adding import Added, Adding, Progress, recover
 from backupd.store.check import Check, CheckReport, Problem, Subset
 from backupd.store.fsio import FileSystem, hash_file, read_chunks
@@ -68,6 +68,7 @@ class Repository:
     """One open repository; see `open` and `create`."""
 
     def __init__(self, paths: Paths, files: FileSystem) -> None:
+        memory.give_back()
         self._paths = paths
         self._files = files
         self._mutex = threading.Lock()
@@ -390,8 +391,8 @@ class Repository:
     def _refresh(self, *, anew: bool = False) -> None:
         """Bring the index up to the packs that are there."""
         with self._mutex:
+            known = self._index.packs()  # first: what is added meanwhile is then merely new
             present = set(self._paths.pack_names())
-            known = self._index.packs()
             anew = anew or bool(known - present)
             found = []
             for name in present if anew else present - known:

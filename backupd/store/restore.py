@@ -7,12 +7,12 @@ that of the export; a damaged repository never leaves a file that looks like the
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from backupd.errors import BackupdError, RepositoryDamaged, UsageError
+from backupd.export import selftest
 from backupd.export.archive import read_member, scan
 from backupd.store.ahead import rebuild
 from backupd.store.fsio import FileSystem, NewFile, temporary
@@ -152,9 +152,14 @@ class _Digest:
     def check(self) -> None:
         if self._hash.hexdigest() == self._snapshot.sha256:
             return
-        hint = "run check --read-data; the members can be restored to a directory"
+        what = f"restore {self._snapshot.id[:12]}:"
+        if self._snapshot.encoders and not selftest.zlib_reproduces():
+            raise RepositoryDamaged(
+                f"{what} the ZIP cannot be rebuilt here: zlib {selftest.zlib_version()} packs"
+                " differently from the one that made it",
+                f"restore to a directory, which gives every member; or {selftest.REMEDY}",
+            )
         raise RepositoryDamaged(
-            f"restore {self._snapshot.id[:12]}: the rebuilt bytes are not the export's"
-            f" (zlib {zlib.ZLIB_RUNTIME_VERSION})",
-            hint,
+            f"{what} the rebuilt bytes are not the export's (zlib {selftest.zlib_version()})",
+            "run check --read-data; the members can be restored to a directory",
         )

@@ -59,6 +59,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     unknown_parts: tuple[str, ...]
     encoders: tuple[str, ...]
     kept_streams: tuple[str, ...]
+    kept_stream_bytes: int = 0
     zlib: str
 
 
@@ -78,7 +79,8 @@ class Snapshot:
 
     `packs` are the packs that storing it added, `stored_bytes` what they and the manifest take;
     `encoders` says which deflate parameters give its members back, `kept_streams` which members
-    no known encoder gives back (they are kept as compressed, exact but large).
+    no known encoder gives back (they are kept as compressed, exact but large) and
+    `kept_stream_bytes` what those take.
     """
 
     id: str
@@ -101,6 +103,7 @@ class Snapshot:
     packs: tuple[str, ...]
     stored_bytes: int
     proven_at: datetime | None
+    kept_stream_bytes: int = 0
 
     @property
     def received_at(self) -> datetime:
@@ -169,6 +172,7 @@ def snapshot_of(name: str, manifest: Manifest, size: int, proof: Proof | None) -
         packs=manifest.packs,
         stored_bytes=manifest.stored_bytes + size,
         proven_at=_utc(proven.proven_at) if proven else None,
+        kept_stream_bytes=manifest.kept_stream_bytes,
     )
 
 

@@ -37,7 +37,7 @@ ROOMS: dict[str, str] = {
     "intake": "errors export notice config credentials mail download store catalog ledger notify",
     # entry points
     "wiring": "errors notice config credentials store catalog ledger notify intake",
-    "daemon": "errors notice systemd config credentials mail ledger intake wiring",
+    "daemon": "errors export.selftest notice systemd config credentials mail ledger intake wiring",
     "demo": "errors export notice mail download",
     "cli": "errors export notice config credentials store catalog ledger notify intake wiring "
     "daemon demo",

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from backupd import notice
+from backupd.export import selftest
 from backupd.notice import Notice, Severity
 from backupd.notice.words import amount, cause, plain, shorten, span
 
@@ -116,6 +117,9 @@ def samples() -> Iterator[Notice]:
     yield notice.not_a_zip(file="x.zip", folder="/srv/backupd/drop", reason="a web page")
     yield notice.not_removed(file="x.zip", folder="/srv/backupd/drop")
     yield notice.kept_whole(snapshot=SNAPSHOT, size=412_345_678)
+    yield notice.kept_streams(
+        snapshot=SNAPSHOT, members=("conversations.json", "chat.html"), size=41_234_567
+    )
     yield notice.incomplete_export(
         snapshot=SNAPSHOT, reasons=("3 of 12 shards are missing", "user.json is missing")
     )
@@ -129,6 +133,7 @@ def samples() -> Iterator[Notice]:
     yield notice.overdue(since=timedelta(days=31, hours=2))
     yield notice.requested_not_arrived(waiting=timedelta(days=7, hours=1))
     yield notice.service_started(version="0.1.0")
+    yield notice.zlib_differs(version="1.3.1.zlib-ng", remedy=selftest.REMEDY)
     yield notice.service_stopped(version="0.1.0")
     yield notice.reload_failed(
         problems=('config.toml:4: download.sesion: did you mean "session"?',)
