@@ -121,6 +121,7 @@ def test_stream_of_no_known_encoder_is_kept_exactly_and_named(
     added = put(repository, tmp_path, odd)
 
     assert added.snapshot.kept_streams == ("conversations.json",)
+    assert added.snapshot.kept_stream_bytes == len(interrupted(content, 2000))
     assert not added.kept_whole
     assert given_back(repository, added.snapshot) == odd
     repository.restore_members(added.snapshot, tmp_path / "members")
