@@ -26,7 +26,7 @@ from backupd.store.snapshots import Snapshots
 Progress = Callable[[str, int, int], None]
 
 
-def rebuilds(snapshots: Snapshots, snapshot: Snapshot, progress: Progress) -> bool:
+def rebuilds(snapshots: Snapshots, snapshot: Snapshot, progress: Progress | None) -> bool:
     """Return whether fresh reads give back exactly the export's bytes."""
     stop = threading.Event()
     with ThreadPoolExecutor(1, "backupd-proof", initializer=ahead.give_way) as thread:
@@ -37,7 +37,7 @@ def rebuilds(snapshots: Snapshots, snapshot: Snapshot, progress: Progress) -> bo
 
 
 def _rebuilds(
-    snapshots: Snapshots, snapshot: Snapshot, progress: Progress, stop: threading.Event
+    snapshots: Snapshots, snapshot: Snapshot, progress: Progress | None, stop: threading.Event
 ) -> bool:
     digest = hashlib.sha256()
     done = 0
@@ -46,7 +46,8 @@ def _rebuilds(
             for chunk in ahead.rebuild(snapshots.recipe(snapshot), reader.read, gentle=True):
                 digest.update(chunk)
                 done += len(chunk)
-                progress("prove", done, snapshot.size)
+                if progress is not None:
+                    progress("prove", done, snapshot.size)
                 if stop.is_set():
                     return False
     except RepositoryDamaged:
@@ -55,7 +56,12 @@ def _rebuilds(
 
 
 def write_proof(paths: Paths, files: FileSystem, snapshot: Snapshot) -> None:
-    """Note that a snapshot was proven just now; whoever calls holds the lock."""
+    """Note that a snapshot was proven just now; whoever calls holds the lock.
+
+    Nothing is noted of a snapshot that was forgotten meanwhile.
+    """
+    if not (paths.snapshots / snapshot.id).exists():
+        return
     with NewFile(files, temporary(paths.incoming)) as file:
         proof = Proof(
             format=FORMAT,

@@ -177,8 +177,7 @@ class Repository:
         """Store one export exactly, each piece once, and prove that it comes back.
 
         `progress` is told (stage, done, total) in bytes; stages are "hash", "store" and "prove".
-        The source is only read. It may go once the snapshot is proven (I4): when this returns, or
-        without `prove` when `prove` has returned a snapshot.
+        The source may go once the snapshot is proven (I4): now, or when `prove` has returned it.
 
         Raises:
             ArchiveRefused: the file breaks a rule; see `quarantine`.
@@ -199,20 +198,15 @@ class Repository:
         return added
 
     def prove(self, snapshot: Snapshot, progress: Progress | None = None) -> Snapshot | None:
-        """Rebuild a snapshot, compare its SHA-256 and note it; None if it does not come back.
-
-        Then adding its ZIP again stores it with more care. Runs at low priority, and holds the
-        writers' lock only to write the result, so that another export can be added meanwhile.
+        """Rebuild a snapshot and note that it was right; None if it does not come back.
 
         Raises:
             RepositoryLocked: another process writes at the end.
         """
         self._refresh()
-        if not proving.rebuilds(self._snapshots, snapshot, progress or _silent):
+        if not proving.rebuilds(self._snapshots, snapshot, progress):
             return None
         with self.lock("prove"):
-            if not (self._paths.snapshots / snapshot.id).exists():
-                return None
             proving.write_proof(self._paths, self._files, snapshot)
         return self._snapshots.get(snapshot.id)
 
@@ -403,7 +397,3 @@ class Repository:
                 found.append(Pack(name, size, directory))
             if found or anew:
                 self._index.insert(found, anew=anew)
-
-
-def _silent(_stage: str, _done: int, _total: int) -> None:
-    """Show nothing."""
