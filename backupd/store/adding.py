@@ -120,6 +120,7 @@ class Adding:
         sha256 = self._hash(path, size)
         known = self._snapshots.with_sha256(sha256)
         if known is not None and self._holds(known, prove=prove):
+            self._remove_twins(known)
             known = self._snapshots.get(known.id) or known
             return Added(known, True, known.kept_whole, 0, time.monotonic() - started)
         with path.open("rb") as file:
@@ -156,8 +157,7 @@ class Adding:
                     raise
                 continue  # damage elsewhere must not keep an export out: the next attempt avoids it
             if unproven is not None and unproven.id != snapshot.id:
-                self._files.remove(self._paths.proofs / unproven.id)
-                self._files.remove(self._paths.snapshots / unproven.id)
+                self._remove_manifest(unproven)
             name = bytes.fromhex(snapshot.id)
             self._index.remember((stream, name, n) for n, stream in enumerate(streams))
             if not prove:
@@ -169,6 +169,17 @@ class Adding:
             f'add "{source.path.name}": what was stored does not read back as it was written',
             "keep the file, check the disk and run check --read-data",
         )
+
+    def _remove_twins(self, kept: Snapshot) -> None:
+        """Remove the manifests that an addition replaced but had no time to remove."""
+        for twin in self._snapshots.all():
+            if twin.sha256 == kept.sha256 and twin.id != kept.id:
+                self._remove_manifest(twin)
+
+    def _remove_manifest(self, snapshot: Snapshot) -> None:
+        self._files.remove(self._paths.proofs / snapshot.id)
+        self._files.sync_directory(self._paths.proofs)  # no proof outlives its manifest
+        self._files.remove(self._paths.snapshots / snapshot.id)
 
     def _attempt(self, source: Source, care: Care) -> tuple[Snapshot, list[bytes]]:
         """Store the source; return the snapshot and the names of its members' streams."""
@@ -184,6 +195,8 @@ class Adding:
             finally:
                 writer.close()
             manifest = self._manifest(source, care, events, recipe, packs)
+            if packs:  # else a power cut may leave packs in place that nothing here names
+                self._files.sync_directory(staging)
             self._publish(packs)
             name = self._commit(manifest)
             self._index.insert(Pack(pack.digest, pack.size, pack.directory) for pack in packs)

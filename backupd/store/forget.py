@@ -99,6 +99,7 @@ class Forgetting:
         written = None if record.keeps_nothing else self._remainders.add(self._files, record)
         for name in plan.forgotten:  # what must stay of them is durable
             self._files.remove(self._paths.proofs / name)
+            self._files.sync_directory(self._paths.proofs)  # no proof outlives its manifest
             self._files.remove(self._paths.snapshots / name)
             self._files.sync_directory(self._paths.snapshots)
         return written

@@ -16,7 +16,7 @@ import msgspec
 from backupd.errors import RepositoryDamaged, RepositoryMissing, RepositoryRefused
 from backupd.store.fsio import FileSystem
 from backupd.store.paths import Paths
-from backupd.store.sealed import SealBroken, seal, unseal
+from backupd.store.sealed import SealBroken, is_sealed, seal, unseal
 
 FORMAT = 1
 FEATURES: frozenset[str] = frozenset()
@@ -68,12 +68,13 @@ def read(paths: Paths) -> Header:
         known = msgspec.json.decode(data, type=_Format)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RepositoryDamaged(f'open repository "{paths.root}": no header', _HEADER) from error
+    doubt = "" if is_sealed(data) else ", or the header is damaged"
     if known.format != FORMAT:
-        cause = f"format {known.format} is newer than this program ({FORMAT})"
+        cause = f"format {known.format} is newer than this program ({FORMAT}){doubt}"
         raise _refused(paths.root, cause, _UPGRADE)
     unknown = sorted(set(known.features) - FEATURES)
     if unknown:
-        raise _refused(paths.root, f"unknown features: {', '.join(unknown)}", _UPGRADE)
+        raise _refused(paths.root, f"unknown features: {', '.join(unknown)}{doubt}", _UPGRADE)
     try:
         return unseal(data, Header)
     except SealBroken as error:

@@ -3,7 +3,8 @@
 SQLite under `cache/`, one transaction per pack, brought up to date whenever a repository is opened:
 packs it lacks are read in order of their sequence; when a pack is gone, or SQLite calls the file
 damaged, or it has another version, the index is built anew. Where `cache/`
-cannot be written, the index lives in memory.
+cannot be written, the index lives in memory; where SQLite fails in the middle of the work (disk
+full, file damaged), the work goes on with an index in memory, made from the packs.
 
 An object or frame that several packs hold is read from the one written last.
 
@@ -13,34 +14,21 @@ member streams an earlier snapshot already explains (`memo`).
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from backupd.store import index_file
 from backupd.store.naming import ID_SIZE, Kind, frame_name
 from backupd.store.packs import Directory, FrameEntry
 
-VERSION = 1
-_SCHEMA = """
-CREATE TABLE packs (id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, sequence INTEGER NOT NULL,
-    size INTEGER NOT NULL);
-CREATE TABLE frames (id INTEGER PRIMARY KEY AUTOINCREMENT, pack INTEGER NOT NULL,
-    name BLOB NOT NULL, kind INTEGER NOT NULL, codec INTEGER NOT NULL, offset INTEGER NOT NULL,
-    length INTEGER NOT NULL, raw INTEGER NOT NULL, checksum BLOB NOT NULL, prefix BLOB NOT NULL,
-    depth INTEGER NOT NULL);
-CREATE INDEX frames_name ON frames (name);
-CREATE TABLE objects (id BLOB PRIMARY KEY, frame INTEGER NOT NULL, offset INTEGER NOT NULL,
-    length INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE heads (kind INTEGER, key BLOB, object BLOB NOT NULL, PRIMARY KEY (kind, key))
-    WITHOUT ROWID;
-CREATE TABLE memo (stream BLOB PRIMARY KEY, snapshot BLOB NOT NULL, member INTEGER NOT NULL)
-    WITHOUT ROWID;
-"""
-_TABLES = ("packs", "frames", "objects", "heads", "memo")
+T = TypeVar("T")
+_log = logging.getLogger("backupd.store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +77,19 @@ class Usage:
 class Index:
     """The open index; safe to use from several threads."""
 
-    def __init__(self, file: Path, pack_path: Callable[[bytes], Path]) -> None:
+    def __init__(
+        self,
+        file: Path,
+        pack_path: Callable[[bytes], Path],
+        packs: Callable[[], Iterable[Pack]] = tuple,
+    ) -> None:
+        """Open the index; `packs` reads all packs that are there, should it be needed."""
+        self._file = file
+        self._all_packs = packs
         self._pack_path = pack_path
         self._lock = threading.RLock()
-        self._connection = _open(file)
+        self._in_memory = False
+        self._connection = index_file.open_or_make(file)
         self._frames: dict[int, Frame] = {}
 
     def close(self) -> None:
@@ -144,8 +141,12 @@ class Index:
 
     def remember(self, streams: Iterable[tuple[bytes, bytes, int]]) -> None:
         """Remember (stream, snapshot, ordinal) for later exports; the newest snapshot counts."""
-        with self._transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO memo VALUES (?, ?, ?)", streams)
+        rows = list(streams)
+        self._change(
+            lambda connection: connection.executemany(
+                "INSERT OR REPLACE INTO memo VALUES (?, ?, ?)", rows
+            )
+        )
 
     def usage(self) -> list[Usage]:
         """Return what each kind holds."""
@@ -162,14 +163,17 @@ class Index:
 
     def sort(self, ids: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the ids that are known, those of one frame together, in order of storage."""
-        with self._transaction() as connection:
+        wanted = [(name,) for name in ids]
+
+        def query(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
             connection.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (id BLOB PRIMARY KEY)")
             connection.execute("DELETE FROM wanted")
-            connection.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", ((i,) for i in ids))
-        rows = self._rows(
-            "SELECT w.id FROM wanted w JOIN objects o ON o.id = w.id ORDER BY o.frame, o.offset"
-        )
-        return (row[0] for row in rows)
+            connection.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", wanted)
+            return connection.execute(
+                "SELECT w.id FROM wanted w JOIN objects o ON o.id = w.id ORDER BY o.frame, o.offset"
+            ).fetchall()
+
+        return (row[0] for row in self._change(query))
 
     def names_in(self, pack: bytes) -> list[bytes]:
         """Return the names of all objects and frames of a pack."""
@@ -202,17 +206,24 @@ class Index:
         With `anew` everything known before is forgotten, hints too. One transaction: a reader in
         another process sees the index as it was, or as it is afterwards.
         """
-        with self._transaction() as connection:
-            for table in _TABLES if anew else ():
+        ordered = sorted(packs, key=lambda pack: (pack.directory.sequence, pack.name))
+
+        def change(connection: sqlite3.Connection) -> None:
+            for table in index_file.TABLES if anew else ():
                 connection.execute(f"DELETE FROM {table}")
-            for pack in sorted(packs, key=lambda pack: (pack.directory.sequence, pack.name)):
-                cursor = connection.execute(
-                    "INSERT OR IGNORE INTO packs (name, sequence, size) VALUES (?, ?, ?)",
-                    (pack.name, pack.directory.sequence, pack.size),
-                )
-                if cursor.rowcount:
-                    for frame in pack.directory.frames:
-                        self._insert_frame(connection, cursor.lastrowid, frame)
+            self._insert(connection, ordered)
+
+        self._change(change)
+
+    def _insert(self, connection: sqlite3.Connection, packs: Iterable[Pack]) -> None:
+        for pack in packs:
+            cursor = connection.execute(
+                "INSERT OR IGNORE INTO packs (name, sequence, size) VALUES (?, ?, ?)",
+                (pack.name, pack.directory.sequence, pack.size),
+            )
+            if cursor.rowcount:
+                for frame in pack.directory.frames:
+                    self._insert_frame(connection, cursor.lastrowid, frame)
 
     def _insert_frame(
         self, connection: sqlite3.Connection, pack: int | None, frame: FrameEntry
@@ -263,19 +274,47 @@ class Index:
         return self._frames[row]
 
     def _rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._connection.execute(sql, parameters).fetchall()
+        return self._attempt(lambda connection: connection.execute(sql, parameters).fetchall())
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
+    def _change(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Do `action` in one transaction; it may be called twice."""
+
+        def transaction(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN IMMEDIATE")
             try:
-                yield self._connection
+                result = action(connection)
+                connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                with suppress(sqlite3.Error):  # the failure may have ended the transaction
+                    connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
+            return result
+
+        return self._attempt(transaction)
+
+    def _attempt(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Do `action`; where SQLite fails, once more with an index in memory."""
+        with self._lock:
+            connection = self._connection
+            try:
+                return action(connection)
+            except sqlite3.Error as error:
+                if self._connection is connection:
+                    if self._in_memory or isinstance(error, sqlite3.ProgrammingError):
+                        raise
+                    self._go_on_in_memory(error)
+                return action(self._connection)
+
+    def _go_on_in_memory(self, error: sqlite3.Error) -> None:
+        """Leave the file, removed if it is damaged, for the next to open; read all packs."""
+        _log.warning("object index: %s; going on without its file", error)
+        self._in_memory = True
+        self._frames.clear()
+        self._connection.close()
+        if index_file.is_damage(error):
+            index_file.remove(self._file)
+        self._connection = index_file.in_memory()
+        self.insert(self._all_packs())
 
 
 def _same(place: Place, entry: FrameEntry, offset: int) -> bool:
@@ -295,46 +334,3 @@ def _split(prefix: bytes) -> tuple[bytes, ...]:
         names.append(prefix[position + 1 : end])
         position = end
     return tuple(names)
-
-
-def _open(file: Path) -> sqlite3.Connection:
-    try:
-        return _prepare(_connect(str(file)))
-    except sqlite3.OperationalError:
-        return _prepare(_connect(":memory:"))
-    except sqlite3.DatabaseError:
-        for suffix in ("", "-wal", "-shm"):
-            file.with_name(file.name + suffix).unlink(missing_ok=True)
-        return _prepare(_connect(str(file)))
-
-
-def _connect(name: str) -> sqlite3.Connection:
-    return sqlite3.connect(name, timeout=30, isolation_level=None, check_same_thread=False)
-
-
-def _prepare(connection: sqlite3.Connection) -> sqlite3.Connection:
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != VERSION:
-            _create(connection)
-        connection.execute("SELECT count(*) FROM packs").fetchone()
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    if connection.execute("PRAGMA user_version").fetchone()[0] == VERSION:
-        connection.execute("ROLLBACK")  # another process was faster
-        return
-    for table in _TABLES:
-        connection.execute(f"DROP TABLE IF EXISTS {table}")
-    for statement in _SCHEMA.split(";"):
-        if statement.strip():
-            connection.execute(statement)
-    connection.execute(f"PRAGMA user_version={VERSION}")
-    connection.execute("COMMIT")

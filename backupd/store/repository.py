@@ -75,7 +75,7 @@ class Repository:
         self._writing = threading.RLock()
         self._lock: lock.Lock | None = None
         self._holds = 0
-        self._index = Index(paths.index, paths.pack)
+        self._index = Index(paths.index, paths.pack, self._all_packs)
         self._snapshots = Snapshots(paths, self._index, self._refresh)
 
     @classmethod
@@ -388,12 +388,19 @@ class Repository:
             known = self._index.packs()  # first: what is added meanwhile is then merely new
             present = set(self._paths.pack_names())
             anew = anew or bool(known - present)
-            found = []
-            for name in present if anew else present - known:
-                try:
-                    directory, size = read_directory(self._paths.pack(name))
-                except (OSError, PackDamaged):
-                    continue  # `check` names it; what it holds cannot be read meanwhile
-                found.append(Pack(name, size, directory))
+            found = self._read_packs(present if anew else present - known)
             if found or anew:
                 self._index.insert(found, anew=anew)
+
+    def _all_packs(self) -> list[Pack]:
+        return self._read_packs(self._paths.pack_names())
+
+    def _read_packs(self, names: Iterable[bytes]) -> list[Pack]:
+        found = []
+        for name in names:
+            try:
+                directory, size = read_directory(self._paths.pack(name))
+            except (OSError, PackDamaged):
+                continue  # `check` names it; what it holds cannot be read meanwhile
+            found.append(Pack(name, size, directory))
+        return found

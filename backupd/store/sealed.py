@@ -42,6 +42,17 @@ def unseal(data: bytes, kind: type[T]) -> T:
     return value
 
 
+def is_sealed(data: bytes) -> bool:
+    """Return whether the bytes are sealed JSON, whatever its fields."""
+    try:
+        plain = json.loads(data)
+        check = plain.pop("check")
+        whole = _dump({**plain, "check": check}) == data
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return False
+    return whole and hashlib.sha256(_dump(plain)).hexdigest() == check
+
+
 def _dump(plain: object) -> bytes:
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return text.encode("ascii") + b"\n"
