@@ -1,4 +1,4 @@
-"""Kill the process before, after and in the middle of every write of an addition (tests I1-I5)."""
+"""Kill the process before, after and in the middle of every file operation (tests I1-I5, T1)."""
 
 from __future__ import annotations
 
@@ -6,75 +6,64 @@ from pathlib import Path
 
 import pytest
 
-from backupd.store.repository import Repository
-from tests.support.storing import (
-    KILLED,
-    Fault,
-    FaultyFs,
-    copied,
-    files_below,
-    killed_at,
-    origin,
-    put,
-    sample,
-    week,
+from backupd.errors import BackupdError
+from tests.support.campaign import campaign
+from tests.support.operations import (
+    KINDS,
+    OPERATIONS,
+    Operation,
+    RepositoryKind,
+    examine,
+    make_sources,
+    make_template,
+    perform,
 )
+from tests.support.storing import KILLED, Fault, FaultyFs, copied, in_child, sample
+
+MOST = 4
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A closed repository that holds week 1."""
-    root = tmp_path_factory.mktemp("crash")
-    with Repository.create(root / "repository") as repository:
-        put(repository, root, week(1), day=1)
-    return root / "repository"
+def perform_struck(kind: str, name: str, place: Path, sources: Path, fault: Fault) -> None:
+    """Do an operation in which the process ends."""
+    perform(kind, name, place, sources, FaultyFs(fault))
 
 
-def operations(template: Path, place: Path) -> list[str]:
-    """Name every file operation of adding week 2."""
-    files = FaultyFs()
-    with Repository.open(copied(template, place / "counted"), files=files) as repository:
-        put(repository, place, week(2), day=2)
-    return files.names
-
-
-@pytest.mark.parametrize("how", ["before", "half", "after"])
-def test_killed_addition_is_whole_or_absent(template: Path, tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_killed_operation_is_whole_or_absent(
+    kind: RepositoryKind, operation: Operation, tmp_path: Path
+) -> None:
     """Every committed export restores, the one in flight is whole or absent, nothing is left."""
-    names = operations(template, tmp_path)
-    source = tmp_path / "source-2.zip"
-    points = [n for n, name in enumerate(names) if how != "half" or name == "write"]
+    kills = campaign(f"kill -9 at file operations: {operation.name}, {kind.name}")
+    sources = make_sources(tmp_path / "sources")
+    template = make_template(kind, operation, tmp_path / "template", sources)
+    counted = FaultyFs()
+    perform(kind.name, operation.name, copied(template, tmp_path / "counted"), sources, counted)
 
-    for point in (points[i] for i in sample(len(points), 9)):
-        place = copied(template, tmp_path / f"{how}-{point}")
-        assert killed_at(place, source, Fault(point, how)) == KILLED, names[point]
-        examine(place, source, f"{how} {names[point]} {point}")
-
-
-def examine(place: Path, source: Path, where: str) -> None:
-    with Repository.open(place, write=True) as repository:
-        contents = [b"".join(repository.rebuild(s)) for s in repository.snapshots()]
-        assert contents in ([week(1)], [week(1), week(2)]), where
-        assert not list(repository.incoming.iterdir()), where
-        named = {pack for s in repository.snapshots() for pack in s.packs}
-        assert {Path(f).stem for f in files_below(place) if f.endswith(".pack")} == named, where
-        assert repository.check(read_data=True).ok, where
-
-        repository.add(source, origin(source.name, 2))
-
-        assert all(s.proven_at for s in repository.snapshots()), where
-        assert b"".join(repository.rebuild(repository.find("latest"))) == week(2), where
+    for how in ("before", "half", "after"):
+        points = [n for n, name in enumerate(counted.names) if how != "half" or name == "write"]
+        for point in (points[i] for i in sample(len(points), MOST)):
+            where = f"{how} {counted.names[point]} {point}"
+            place = copied(template, tmp_path / f"{how}-{point}")
+            with kills.case(how, point):
+                fault = Fault(point, how)
+                arguments = (kind.name, operation.name, place, sources, fault)
+                assert in_child(perform_struck, *arguments) == KILLED, where
+                examine(kind, operation, place, sources, where)
 
 
-def test_killed_creation_can_be_repeated(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_killed_creation_can_be_repeated(kind: RepositoryKind, tmp_path: Path) -> None:
     """A broken-off `create` is no repository yet and does not stand in the way of the next."""
+    failures = campaign(f"failed file operation: create, {kind.name}")
     files = FaultyFs()
-    Repository.create(tmp_path / "counted", files=files).close()
+    kind.create(tmp_path / "counted", files).close()
 
     for point in range(len(files.names)):
         place = tmp_path / str(point)
-        with pytest.raises(Exception, match="Input/output error"):
-            Repository.create(place, files=FaultyFs(Fault(point, "EIO")))
-        if not (place / "backupd-repository.json").exists():
-            Repository.create(place).close()
-        Repository.open(place).close()
+        with failures.case("EIO", point):
+            with pytest.raises(BackupdError, match="Input/output error"):
+                kind.create(place, FaultyFs(Fault(point, "EIO")))
+            if not (place / "backupd-repository.json").exists():
+                kind.create(place, None).close()
+            kind.open(place, False, None).close()

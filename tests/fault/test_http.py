@@ -13,7 +13,6 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +21,13 @@ import pytest
 from backupd.download.fetch import Expired, Fetched, Network, Outcome, fetch
 from backupd.mail.link import parse_link
 from tests.fault.test_http_kinds import ACCOUNT, CANARY, CUTS, KINDS, OK, PERHAPS, SENT, Kind, kind
+from tests.support.campaign import campaign
 from tests.support.https import Authority, Server, authority, serve
 from tests.support.https_faults import CUT, DATA
 
 LONGEST_ATTEMPT = 8.0
 POSITIONS = ("first", "resumed")
-_results: dict[tuple[str, str], bool] = {}
+HTTP = campaign("HTTP faults")
 
 
 @pytest.fixture(scope="module")
@@ -45,22 +45,6 @@ def certificates(
         "other": trust.context("example.org"),
         "foreign": authority(tmp_path_factory.mktemp("foreign")).context(),
     }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _report(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Print the table of the module once, at its end."""
-    yield
-    passed = sum(_results.values())
-    positions = len({position for _, position in _results})
-    names = {name for name, _ in _results}
-    cuts = len(names & {case.name for case in CUTS})
-    line = (
-        f"HTTP faults: ({len(names) - cuts} kinds + {cuts} cuts) × {positions} positions = "
-        f"{len(_results)} cases, {passed} passed, {len(_results) - passed} failed"
-    )
-    with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
-        print(f"\n{line}")
 
 
 @dataclass
@@ -103,10 +87,9 @@ def test_fault_ends_as_it_should(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    _results[case.name, position] = False
     caplog.set_level(logging.DEBUG)
     outcomes: list[Outcome] = []
-    with Server(certificates[""]) as server:
+    with HTTP.case(case.name, position), Server(certificates[""]) as server:
         bench = Bench(server, trust, tmp_path / "delivery.part")
         if position == "resumed":
             server.play(serve(DATA, etag=case.etag, until=CUT))
@@ -127,8 +110,7 @@ def test_fault_ends_as_it_should(
         outcomes.append(healed)
         assert healed == Fetched(len(case.data), hashlib.sha256(case.data).hexdigest())
         assert bench.part.read_bytes() == case.data
-    _check_secrecy(outcomes, bench.part, caplog, capfd)
-    _results[case.name, position] = True
+        _check_secrecy(outcomes, bench.part, caplog, capfd)
 
 
 def _check(case: Kind, expected: str, outcome: Outcome, part: Path) -> None:

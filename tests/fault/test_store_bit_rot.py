@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from backupd.errors import BackupdError, RepositoryDamaged
-from backupd.store.repository import Repository
+from backupd.catalog import Catalog, CatalogDamaged
+from backupd.errors import BackupdError, RepositoryDamaged, RepositoryRefused
+from backupd.store.repository import Subset
+from tests.support.campaign import campaign
+from tests.support.operations import KINDS, RepositoryKind, refuse
 from tests.support.storing import FULL, copied, files_below, put, week
 
 SEED = 20261123
-FLIPS = 10_000 if FULL else 80
+ROUNDS = 10
+FLIPS = 10_000 if FULL else 150
+CACHE_FLIPS = 500 if FULL else 40
+WEEKS = [week(1), week(2), week(3)]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> RepositoryKind:
+    """Each kind of repository."""
+    found: RepositoryKind = request.param
+    return found
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A closed repository that holds three weeks."""
+def template(kind: RepositoryKind, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed repository that holds three weeks and a file in quarantine."""
     root = tmp_path_factory.mktemp("rot")
-    with Repository.create(root / "repository") as repository:
+    with kind.create(root / "repository", None) as repository:
         for number in (1, 2, 3):
             put(repository, root, week(number), day=number)
+        (root / "week-3.zip").write_bytes(week(4))
+        refuse(repository, root)
     return root / "repository"
 
 
@@ -38,53 +53,138 @@ def flipped(data: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-def found(place: Path) -> list[str]:
+def found(kind: RepositoryKind, place: Path) -> list[str]:
     """Check the repository; return the files that are named, or that it does not open."""
     try:
-        with Repository.open(place) as repository:
+        with kind.open(place, False, None) as repository:
             return [problem.path for problem in repository.check(read_data=True).problems]
-    except RepositoryDamaged:
-        return ["backupd-repository.json"]
+    except (RepositoryDamaged, RepositoryRefused) as told:
+        named = "header" in told.message  # also where a flipped bit looks like a newer format
+        return ["backupd-repository.json"] if named else []
 
 
-def restorable(place: Path) -> list[bytes]:
+def restorable(kind: RepositoryKind, place: Path) -> list[bytes]:
     """Return what can still be given back; a wrong byte would be among it."""
     contents = []
-    with suppress(RepositoryDamaged), Repository.open(place) as repository:
+    with (
+        suppress(RepositoryDamaged, RepositoryRefused),
+        kind.open(place, False, None) as repository,
+    ):
         for snapshot in repository.snapshots():
             with suppress(BackupdError):
                 contents.append(b"".join(repository.rebuild(snapshot)))
     return contents
 
 
+def chosen(names: list[str], dice: random.Random) -> str:
+    """Choose a kind of file, then one of them: the few small ones get their share."""
+    kinds = sorted({name.split("/")[0] for name in names})
+    kind = dice.choice(kinds)
+    return dice.choice([name for name in names if name.split("/")[0] == kind])
+
+
+@pytest.mark.parametrize("part", range(ROUNDS))
 def test_every_flipped_bit_is_found_and_no_wrong_byte_given_back(
-    template: Path, tmp_path: Path
+    kind: RepositoryKind, template: Path, tmp_path: Path, part: int
 ) -> None:
+    flips = campaign(f"flipped bits, {kind.name}", seed=SEED)
     place = copied(template, tmp_path / "r")
-    dice = random.Random(SEED)
+    dice = random.Random(SEED + part)
     originals = {name: (place / name).read_bytes() for name in sorted(files_below(place))}
-    weeks = [week(1), week(2), week(3)]
 
-    for _ in range(FLIPS):
-        name = dice.choice(list(originals))
+    for _ in range(FLIPS // ROUNDS):
+        name = chosen(list(originals), dice)
         bit = dice.randrange(len(originals[name]) * 8)
-        overwrite(place / name, flipped(originals[name], bit))
-
-        problems = found(place)
-        assert name in problems, f"{name} bit {bit} (seed {SEED}): {problems}"
-        assert all(content in weeks for content in restorable(place)), f"{name} bit {bit}"
+        with flips.case(name.split("/")[0], f"{name} {bit}"):
+            overwrite(place / name, flipped(originals[name], bit))
+            problems = found(kind, place)
+            assert name in problems, f"{name} bit {bit} (seed {SEED}): {problems}"
+            contents = restorable(kind, place)
+            assert all(content in WEEKS for content in contents), f"{name} bit {bit}"
+            if name.split("/")[0] in ("proofs", "quarantine"):
+                assert contents == WEEKS, "nothing that restores depends on it"
         overwrite(place / name, originals[name])
 
-    assert found(place) == []
-    assert restorable(place) == weeks
+    assert found(kind, place) == []
+    assert restorable(kind, place) == WEEKS
 
 
-def damage_of(kind: str) -> Callable[[Path, Path], None]:
+def derived_files(place: Path) -> Iterator[Path]:
+    return (path for path in (place / "cache").iterdir() if path.stat().st_size)
+
+
+@pytest.mark.parametrize("file", ["index.sqlite", "catalog.sqlite"])
+def test_damaged_cache_changes_no_answer(
+    kind: RepositoryKind, template: Path, tmp_path: Path, file: str
+) -> None:
+    """At worst the index is built anew on request; no answer is wrong, no error is SQLite's."""
+    flips = campaign(f"damaged {file}, {kind.name}", seed=SEED)
+    place = copied(template, tmp_path / "r")
+    counts = catalog_counts(kind, place)
+    if not (place / "cache" / file).exists():
+        return
+    good = {path: path.read_bytes() for path in derived_files(place)}
+    damaged = place / "cache" / file
+    dice = random.Random(SEED)
+
+    for number in range(CACHE_FLIPS):
+        for path in (place / "cache").iterdir():
+            path.unlink()
+        for path, data in good.items():
+            path.write_bytes(data)
+        how, data = spoiled(good[damaged], number, dice)
+        with flips.case(how.split()[0], f"{how} {number}"):
+            damaged.write_bytes(data)
+            assert all(content in WEEKS for content in restorable(kind, place)), how
+            with kind.open(place, False, None) as repository:
+                repository.rebuild_index()
+            assert restorable(kind, place) == WEEKS, how
+            assert found(kind, place) == [], how
+            if file == "catalog.sqlite":
+                assert catalog_counts(kind, place) == counts, how
+
+
+def spoiled(data: bytes, number: int, dice: random.Random) -> tuple[str, bytes]:
+    """Return what was done to a file, and its bytes afterwards."""
+    match number:
+        case 0:
+            return "emptied", b""
+        case 1:
+            return "truncated", data[: len(data) // 2]
+        case 2:
+            return "zeroed page", data[:4096] + bytes(4096) + data[8192:]
+        case 3:
+            return "noise", random.Random(SEED).randbytes(len(data))
+        case _:
+            bit = dice.randrange(len(data) * 8)
+            return f"flipped {bit}", flipped(data, bit)
+
+
+def catalog_counts(kind: RepositoryKind, place: Path) -> list[object]:
+    """Return what the catalog says of each snapshot; a damaged one may say so once, no more."""
+    try:
+        return catalog_counts_at_once(kind, place)
+    except CatalogDamaged:
+        return catalog_counts_at_once(kind, place)
+
+
+def catalog_counts_at_once(kind: RepositoryKind, place: Path) -> list[object]:
+    with kind.open(place, False, None) as repository:
+        catalog = Catalog.open(place / "cache" / "catalog.sqlite")
+        try:
+            catalog.sync(repository)
+            return [catalog.counts(snapshot.id) for snapshot in repository.snapshots()]
+        finally:
+            catalog.close()
+
+
+def damage_of(harm: str) -> Callable[[Path, Path], None]:
     """Return what does that damage to a file; the second path is another of its kind."""
 
     def zero(path: Path, _: Path) -> None:
         data = bytearray(path.read_bytes())
-        data[: len(data) // 2] = bytes(len(data) // 2)
+        page = slice(0, min(4096, len(data) // 2))
+        data[page] = bytes(page.stop)
         overwrite(path, bytes(data))
 
     def swap(path: Path, other: Path) -> None:
@@ -98,29 +198,41 @@ def damage_of(kind: str) -> Callable[[Path, Path], None]:
         "truncated": lambda path, _: overwrite(path, path.read_bytes()[:-1]),
         "grown": lambda path, _: overwrite(path, path.read_bytes() + b"\0"),
         "emptied": lambda path, _: overwrite(path, b""),
-    }[kind]
+        "replaced": lambda path, other: overwrite(path, other.read_bytes()),
+    }[harm]
 
 
-@pytest.mark.parametrize("kind", ["zeroed", "swapped", "truncated", "grown", "emptied"])
+HARMS = ("zeroed", "swapped", "replaced", "truncated", "grown", "emptied")
+
+
+@pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("directory", ["packs", "snapshots", "proofs"])
-def test_damaged_file_is_named(template: Path, tmp_path: Path, kind: str, directory: str) -> None:
-    place = copied(template, tmp_path / "r")
-    names = sorted(name for name in files_below(place) if name.startswith(directory))
+def test_damaged_file_is_named(
+    kind: RepositoryKind, template: Path, tmp_path: Path, harm: str, directory: str
+) -> None:
+    damage = campaign(f"damaged files, {kind.name}")
+    count = sum(name.startswith(directory) for name in files_below(template))
+    for number in range(count):
+        place = copied(template, tmp_path / str(number))
+        names = sorted(name for name in files_below(place) if name.startswith(directory))
+        mine, other = names[number], names[number - 1]
+        with damage.case(harm, mine):
+            damage_of(harm)(place / mine, place / other)
 
-    damage_of(kind)(place / names[0], place / names[1])
-
-    assert names[0] in found(place)
-    assert all(content in [week(1), week(2), week(3)] for content in restorable(place))
+            assert mine in found(kind, place)
+            assert all(content in WEEKS for content in restorable(kind, place))
 
 
-def test_deleted_pack_takes_only_what_needs_it(template: Path, tmp_path: Path) -> None:
+def test_deleted_pack_takes_only_what_needs_it(
+    kind: RepositoryKind, template: Path, tmp_path: Path
+) -> None:
     """The newest pack gone: older snapshots restore, the report names the ones that do not."""
     place = copied(template, tmp_path / "r")
-    with Repository.open(place) as repository:
+    with kind.open(place, False, None) as repository:
         newest = repository.find("latest")
     (place / "packs" / newest.packs[0][:2] / f"{newest.packs[0]}.pack").unlink()
 
-    with Repository.open(place) as repository:
+    with kind.open(place, False, None) as repository:
         report = repository.check()
 
         assert not report.ok
@@ -129,19 +241,19 @@ def test_deleted_pack_takes_only_what_needs_it(template: Path, tmp_path: Path) -
         with pytest.raises(RepositoryDamaged):
             repository.restore_zip(newest, tmp_path / "out.zip")
     assert not (tmp_path / "out.zip").exists()
-    assert restorable(place) == [week(1), week(2)]
+    assert restorable(kind, place) == [week(1), week(2)]
 
 
 def test_damage_in_the_base_names_every_snapshot_that_needs_it(
-    template: Path, tmp_path: Path
+    kind: RepositoryKind, template: Path, tmp_path: Path
 ) -> None:
     place = copied(template, tmp_path / "r")
-    with Repository.open(place) as repository:
+    with kind.open(place, False, None) as repository:
         oldest, *_ = snapshots = repository.snapshots()
     pack = place / "packs" / oldest.packs[0][:2] / f"{oldest.packs[0]}.pack"
     overwrite(pack, flipped(pack.read_bytes(), 8 * 100))
 
-    with Repository.open(place) as repository:
+    with kind.open(place, False, None) as repository:
         report = repository.check(read_data=True)
         named = {name for problem in report.problems for name in problem.affects}
 
@@ -151,10 +263,10 @@ def test_damage_in_the_base_names_every_snapshot_that_needs_it(
             repository.restore_zip(oldest, tmp_path / "out.zip")
 
 
-def damaged_base(template: Path, place: Path) -> Path:
+def damaged_base(kind: RepositoryKind, template: Path, place: Path) -> Path:
     """Copy the repository and spoil the frames that all others lean on."""
     copied(template, place)
-    with Repository.open(place) as repository:
+    with kind.open(place, False, None) as repository:
         oldest = repository.snapshots()[0]
     pack = place / "packs" / oldest.packs[0][:2] / f"{oldest.packs[0]}.pack"
     data = bytearray(pack.read_bytes())
@@ -164,20 +276,24 @@ def damaged_base(template: Path, place: Path) -> Path:
     return place
 
 
-def test_damage_does_not_keep_a_new_export_out(template: Path, tmp_path: Path) -> None:
-    place = damaged_base(template, tmp_path / "r")
-    assert restorable(place) == []
+def test_damage_does_not_keep_a_new_export_out(
+    kind: RepositoryKind, template: Path, tmp_path: Path
+) -> None:
+    place = damaged_base(kind, template, tmp_path / "r")
+    assert restorable(kind, place) == []
 
-    with Repository.open(place) as repository:
+    with kind.open(place, False, None) as repository:
         added = put(repository, tmp_path, week(4), day=4)
 
         assert b"".join(repository.rebuild(added.snapshot)) == week(4)
         assert not added.kept_whole
 
 
-def test_adding_a_damaged_export_again_heals_it(template: Path, tmp_path: Path) -> None:
-    place = damaged_base(template, tmp_path / "r")
-    with Repository.open(place) as repository:
+def test_adding_a_damaged_export_again_heals_it(
+    kind: RepositoryKind, template: Path, tmp_path: Path
+) -> None:
+    place = damaged_base(kind, template, tmp_path / "r")
+    with kind.open(place, False, None) as repository:
         for number in (1, 2, 3):
             added = put(repository, tmp_path, week(number), day=number)
             assert not added.already_stored or number > 1
@@ -188,22 +304,22 @@ def test_adding_a_damaged_export_again_heals_it(template: Path, tmp_path: Path) 
         assert {name for problem in report.problems for name in problem.affects} == set()
         assert put(repository, tmp_path, week(1), day=5).already_stored
         repository.rebuild_index()
-    assert restorable(place) == [week(1), week(2), week(3)]
+    assert restorable(kind, place) == [week(1), week(2), week(3)]
 
 
-def test_foreign_files_are_named(template: Path, tmp_path: Path) -> None:
+def test_foreign_files_are_named(kind: RepositoryKind, template: Path, tmp_path: Path) -> None:
     place = copied(template, tmp_path / "r")
     (place / "packs/notes.txt").write_text("mine")
     (place / "snapshots/copy of snapshot").write_text("mine")
 
-    assert found(place) == ["packs/notes.txt", "snapshots/copy of snapshot"]
+    assert found(kind, place) == ["packs/notes.txt", "snapshots/copy of snapshot"]
 
 
-def test_subsets_cover_everything(template: Path, tmp_path: Path) -> None:
-    from backupd.store.repository import Subset
-
+def test_subsets_cover_everything(kind: RepositoryKind, template: Path, tmp_path: Path) -> None:
     place = copied(template, tmp_path / "r")
-    with Repository.open(place) as repository:
+    for refused in (place / "quarantine").iterdir():  # read whatever the part
+        refused.unlink()
+    with kind.open(place, False, None) as repository:
         whole = repository.check(read_data=True).bytes_read - repository.check().bytes_read
         parts = [
             repository.check(read_data=True, subset=Subset(n, 3)).bytes_read

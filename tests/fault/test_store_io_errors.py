@@ -1,4 +1,4 @@
-"""Let each file operation of an addition fail, once and for ever (tests T4)."""
+"""Let each file operation fail, once and for ever, in every way a disk has (tests T4)."""
 
 from __future__ import annotations
 
@@ -7,65 +7,83 @@ from pathlib import Path
 import pytest
 
 from backupd.errors import BackupdError, StorageFull
-from backupd.store.repository import Repository
-from tests.support.storing import FULL, Fault, FaultyFs, copied, origin, put, sample, week
+from tests.support.campaign import campaign
+from tests.support.operations import (
+    KINDS,
+    OPERATIONS,
+    Operation,
+    RepositoryKind,
+    examine,
+    held,
+    make_sources,
+    make_template,
+)
+from tests.support.storing import FULL, Fault, FaultyFs, copied, sample
 
-KINDS = ["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE"] if FULL else ["EIO", "ENOSPC"]
+ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE") if FULL else ("EIO", "ENOSPC")
+MOST = 4
+CLEANING = ("unlink", "rmdir")
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A closed repository that holds week 1."""
-    root = tmp_path_factory.mktemp("errors")
-    with Repository.create(root / "repository") as repository:
-        put(repository, root, week(1), day=1)
-    return root / "repository"
-
-
-def attempt(place: Path, source: Path, fault: Fault) -> tuple[str, BackupdError | None]:
-    """Add week 2 under a fault; return the operation that was struck and the error, if any."""
-    files = FaultyFs(fault)
-    error = None
-    with Repository.open(place, files=files) as repository:
+def attempt(
+    kind: RepositoryKind, operation: Operation, place: Path, sources: Path, files: FaultyFs
+) -> BackupdError | None:
+    """Do an operation under a fault; return the error that was told, if any."""
+    with kind.open(place, False, files) as repository:
         try:
-            repository.add(source, origin(source.name, 2))
+            operation.act(repository, sources)
         except BackupdError as raised:
-            error = raised
-    return files.names[fault.at], error
+            return raised
+        finally:
+            assert held(repository) in operation.may_hold
+    return None
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for-ever"])
-def test_failed_operation_fails_the_addition_and_harms_nothing(
-    template: Path, tmp_path: Path, kind: str, for_ever: bool
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_failed_operation_is_told_and_harms_nothing(
+    kind: RepositoryKind, operation: Operation, for_ever: bool, tmp_path: Path
 ) -> None:
-    """The error is told, what was stored restores, and the addition succeeds after healing."""
-    source = tmp_path / "source-2.zip"
-    source.write_bytes(week(2))
+    """The error is told, what was stored restores, and the operation succeeds after healing."""
+    failures = campaign(f"failed file operation: {operation.name}, {kind.name}")
+    sources = make_sources(tmp_path / "sources")
+    template = make_template(kind, operation, tmp_path / "template", sources)
     counted = FaultyFs()
-    with Repository.open(copied(template, tmp_path / "counted"), files=counted) as repository:
-        repository.add(source, origin(source.name, 2))
+    attempt(kind, operation, copied(template, tmp_path / "counted"), sources, counted)
 
-    for point in sample(len(counted.names), 10):
-        place = copied(template, tmp_path / f"{kind}-{point}")
-        name, error = attempt(place, source, Fault(point, kind, for_ever))
-
-        cleaning = name in ("unlink", "rmdir")
-        assert error is not None or cleaning, f"{name} {point}"
-        if kind in ("ENOSPC", "EDQUOT") and error is not None:
-            assert isinstance(error, StorageFull), f"{name} {point}"
-        with Repository.open(place, write=True) as repository:
-            assert b"".join(repository.rebuild(repository.snapshots()[0])) == week(1)
-            repository.add(source, origin(source.name, 2))
-            assert b"".join(repository.rebuild(repository.find("latest"))) == week(2)
-            assert repository.check(read_data=True).ok, f"{name} {point}"
-            assert not list(repository.incoming.iterdir()), f"{name} {point}"
+    for error in ERRORS:
+        for point in sample(len(counted.names), MOST):
+            how = f"{error} {'for ever' if for_ever else 'once'}"
+            where = f"{how} {counted.names[point]} {point}"
+            place = copied(template, tmp_path / f"{error}-{point}")
+            with failures.case(how, point):
+                files = FaultyFs(Fault(point, error, for_ever))
+                told = attempt(kind, operation, place, sources, files)
+                assert told is not None or files.names[point] in CLEANING, where
+                if error in ("ENOSPC", "EDQUOT"):
+                    assert told is None or isinstance(told, StorageFull), where
+                assert_not_synced_again(files, point)
+                examine(kind, operation, place, sources, where)
 
 
-def test_short_writes_lose_nothing(template: Path, tmp_path: Path) -> None:
+def assert_not_synced_again(files: FaultyFs, point: int) -> None:
+    """Assert that a file whose fsync failed is given up: a second fsync would lie."""
+    if files.names[point] == "fsync":
+        later = list(zip(files.names, files.paths, strict=True))[point + 1 :]
+        assert {name for name, path in later if path == files.paths[point]} <= {"unlink"}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_short_writes_lose_nothing(
+    kind: RepositoryKind, operation: Operation, tmp_path: Path
+) -> None:
     """A system that writes half of what it is asked, always, costs time only."""
-    place = copied(template, tmp_path / "short")
-    with Repository.open(place, files=FaultyFs(Fault(0, "short", for_ever=True))) as repository:
-        added = put(repository, tmp_path, week(2), day=2)
+    sources = make_sources(tmp_path / "sources")
+    place = make_template(kind, operation, tmp_path / "r", sources)
 
-        assert b"".join(repository.rebuild(added.snapshot)) == week(2)
+    with campaign(f"short writes, {kind.name}").case("half, always", operation.name):
+        files = FaultyFs(Fault(0, "short", for_ever=True))
+        assert attempt(kind, operation, place, sources, files) is None
+        examine(kind, operation, place, sources, "short writes")

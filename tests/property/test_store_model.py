@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
-from backupd.errors import BackupdError
+from backupd.errors import BackupdError, UsageError
 from backupd.store.repository import Repository
-from tests.support.storing import Fault, FaultyFs, conversation, export_bytes, origin
+from tests.support import FULL
+from tests.support.operations import KINDS, RepositoryKind
+from tests.support.storing import (
+    KILLED,
+    Fault,
+    FaultyFs,
+    conversation,
+    export_bytes,
+    in_child,
+    origin,
+)
 
-FULL = os.environ.get("BACKUPD_FULL") == "1"
+
+def add_struck(kind: str, place: Path, source: Path, fault: Fault) -> None:
+    """Add an export in a process that ends on the way."""
+    chosen = next(known for known in KINDS if known.name == kind)
+    with chosen.open(place, False, FaultyFs(fault)) as repository:
+        repository.add(source, origin())
 
 
 class StoreMachine(RuleBasedStateMachine):
     """The model is the set of exports whose addition returned."""
 
+    kind = KINDS[0]
+
     def __init__(self) -> None:
         super().__init__()
         self.place = Path(tempfile.mkdtemp())
-        self.repository = Repository.create(self.place / "r")
+        self.repository: Repository = self.kind.create(self.place / "r", None)
         self.stored: set[bytes] = set()
 
     def source(self, seed: int) -> tuple[Path, bytes]:
@@ -58,7 +80,7 @@ class StoreMachine(RuleBasedStateMachine):
         """An addition under a fault; whole or absent, as the listing says."""
         path, data = self.source(seed)
         files = FaultyFs(Fault(at, how, for_ever))
-        with Repository.open(self.place / "r", files=files) as failing:
+        with self.kind.open(self.place / "r", False, files) as failing:
             try:
                 failing.add(path, origin())
             except BackupdError:
@@ -67,20 +89,47 @@ class StoreMachine(RuleBasedStateMachine):
             else:
                 self.stored.add(data)
 
+    @rule(
+        seed=st.integers(0, 12),
+        at=st.integers(0, 45),
+        how=st.sampled_from(["before", "half", "after"]),
+    )
+    def crash(self, seed: int, at: int, how: str) -> None:
+        """An addition whose process is killed; whole or absent, as the listing says."""
+        path, data = self.source(seed)
+
+        code = in_child(add_struck, self.kind.name, self.place / "r", path, Fault(at, how))
+
+        assert code in (0, KILLED)
+        given = {b"".join(self.repository.rebuild(s)) for s in self.repository.snapshots()}
+        assert code == KILLED or data in given
+        self.stored |= given & {data}
+
+    @rule(seed=st.integers(0, 12))
+    def restore(self, seed: int) -> None:
+        """A file comes back under its name only whole; nothing is overwritten."""
+        target = self.place / "restored.zip"
+        for snapshot in self.repository.snapshots()[seed : seed + 1]:
+            self.repository.restore_zip(snapshot, target)
+            assert target.read_bytes() in self.stored
+            with pytest.raises(UsageError):
+                self.repository.restore_zip(snapshot, target)
+            target.unlink()
+
     @rule()
     def reopen(self) -> None:
         self.repository.close()
-        self.repository = Repository.open(self.place / "r", write=True)
+        self.repository = self.kind.open(self.place / "r", True, None)
         assert not list(self.repository.incoming.iterdir())
         self.repository.close()
-        self.repository = Repository.open(self.place / "r")
+        self.repository = self.kind.open(self.place / "r", False, None)
 
     @rule()
     def lose_the_cache(self) -> None:
         self.repository.close()
         for path in (self.place / "r/cache").iterdir():
             path.unlink()
-        self.repository = Repository.open(self.place / "r")
+        self.repository = self.kind.open(self.place / "r", False, None)
 
     @rule()
     def rebuild(self) -> None:
@@ -101,9 +150,15 @@ class StoreMachine(RuleBasedStateMachine):
         shutil.rmtree(self.place)
 
 
-StoreMachine.TestCase.settings = settings(
-    max_examples=150 if FULL else 8,
+SETTINGS = settings(
+    max_examples=150 if FULL else 6,
     stateful_step_count=30 if FULL else 12,
     deadline=None,
 )
-TestStore = StoreMachine.TestCase
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_repository_behaves_like_the_model(kind: RepositoryKind) -> None:
+    machine = type("Machine", (StoreMachine,), {"kind": kind})
+
+    run_state_machine_as_test(machine, settings=SETTINGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import multiprocessing
@@ -17,10 +18,10 @@ from typing import TypeVar
 
 from backupd.store.fsio import FileSystem
 from backupd.store.repository import Added, Origin, Repository
+from tests.support import FULL
 
 T = TypeVar("T")
 KILLED = 137
-FULL = os.environ.get("BACKUPD_FULL") == "1"
 WORDS = "the quick brown fox jumps over a lazy dog while nobody watches from the old stone wall"
 
 
@@ -109,12 +110,14 @@ class FaultyFs(FileSystem):
 
     def __init__(self, fault: Fault | None = None) -> None:
         self.names: list[str] = []
+        self.paths: list[Path] = []
         self._fault = fault
 
     def operate(self, name: str, path: Path, action: Callable[[], T]) -> T:
         """Do one step, or what the fault says."""
         number = len(self.names)
         self.names.append(name)
+        self.paths.append(path)
         if not self._strikes(number):
             return super().operate(name, path, action)
         assert self._fault is not None
@@ -128,7 +131,8 @@ class FaultyFs(FileSystem):
             return result
 
         def fail() -> T:
-            raise OSError(getattr(__import__("errno"), how), os.strerror(5))
+            number = getattr(errno, how)
+            raise OSError(number, os.strerror(number))
 
         return super().operate(name, path, fail)
 
@@ -145,16 +149,11 @@ class FaultyFs(FileSystem):
         return number == fault.at or (fault.for_ever and number > fault.at)
 
 
-def _add_in_child(repository: Path, source: Path, fault: Fault) -> None:
-    with Repository.open(repository, files=FaultyFs(fault)) as opened:
-        opened.add(source, origin(source.name, 2))
-
-
-def killed_at(repository: Path, source: Path, fault: Fault) -> int:
-    """Add `source` in a process of its own that ends where `fault` says; return its exit code."""
+def in_child(target: Callable[..., None], *arguments: object) -> int:
+    """Call a function in a process of its own; return its exit code."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["backupd.store.repository", __name__])
-    child = context.Process(target=_add_in_child, args=(repository, source, fault))
+    context.set_forkserver_preload(["backupd.store.repository", "tests.support.operations"])
+    child = context.Process(target=target, args=arguments)
     child.start()
     child.join(60)
     assert child.exitcode is not None, "the child hangs"
