@@ -28,7 +28,7 @@ from tests.support.operations import (
 from tests.support.storing import FULL, copied, sample
 
 SEED = 20261123
-MIXED = 40 if FULL else 2
+MIXED = 25 if FULL else 2
 MOST = 4
 CHANGING = tuple(operation for operation in OPERATIONS if operation.changes)
 

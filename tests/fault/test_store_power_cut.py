@@ -42,6 +42,7 @@ class Disk:
         images.require(kind, directory)
         self._gold = images.make(kind, directory / "gold")
         self._image = directory / "image"
+        self._after = directory / "after"
         self._place = directory / "mounted"
         self.sources = make_sources(directory / "sources")
         template = make_template(PLAIN, ADD, directory / "template", self.sources)
@@ -67,7 +68,8 @@ class Disk:
             assert done.returncode == (KILLED if point else 0), f"{point}: {done.stderr}"
             acknowledged = tuple(int(number) for number in _ACKNOWLEDGED.findall(done.stderr))
             images.cut(self._place)
-        with images.mounted(self._image, self._place):
+        # A copy: a container that took over all mounts meanwhile still holds the dead one.
+        with images.mounted(images.copy_image(self._image, self._after), self._place):
             examine(self.repository, acknowledged)
 
 
