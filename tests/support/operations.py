@@ -101,6 +101,14 @@ def adding(number: int) -> Callable[[Repository, Path], object]:
     )
 
 
+def add_then_prove(repository: Repository, sources: Path) -> None:
+    """Add week 2 and prove it later, as the daemon does."""
+    source = source_of(sources, 2)
+    added = repository.add(source, origin(source.name, 2), prove=False)
+    if added.snapshot.proven_at is None:
+        assert repository.prove(added.snapshot) is not None
+
+
 def refuse(repository: Repository, sources: Path) -> Path:
     """Quarantine a file."""
     return repository.quarantine(source_of(sources, 3), "no-zip", "says the test", origin())
@@ -157,6 +165,7 @@ OPERATIONS = (
     _operation("add", adding(2), (1,), (1, 2)),
     _operation("re-add", adding(2), (1, 2), (1, 2)),
     _operation("prove", adding(2), (1, 2), (1, 2), spoil=unproved),
+    _operation("prove-later", add_then_prove, (1,), (1, 2)),
     _operation("heal", adding(2), (1, 2), (1, 2), (1,), (1, 2, 2), spoil=damaged),
     _operation("quarantine", refuse, (1,), (1,)),
     _operation("forget", forget, (1, 2), (2,)),
@@ -221,7 +230,7 @@ def examine(
         operation.act(repository, sources)
         assert held(repository) == operation.after, where
         _assert_clean(operation, repository, where)
-        if operation.name in ("add", "prove", "heal"):
+        if operation.name in ("add", "prove", "prove-later", "heal"):
             added = [s for s in repository.snapshots() if number_of(s) == 2]
             assert all(s.proven_at for s in added), where
 
