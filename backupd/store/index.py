@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from backupd.store import index_file
 from backupd.store.naming import ID_SIZE, Kind, frame_name
-from backupd.store.packs import Directory, FrameEntry
+from backupd.store.packs import Directory, FrameEntry, PackDamaged, read_directory
 
 T = TypeVar("T")
 _log = logging.getLogger("backupd.store")
@@ -315,6 +315,18 @@ class Index:
             index_file.remove(self._file)
         self._connection = index_file.in_memory()
         self.insert(self._all_packs())
+
+
+def read_packs(names: Iterable[bytes], pack_path: Callable[[bytes], Path]) -> list[Pack]:
+    """Return the packs of these names; one that cannot be read is left out, `check` names it."""
+    found = []
+    for name in names:
+        try:
+            directory, size = read_directory(pack_path(name))
+        except (OSError, PackDamaged):
+            continue
+        found.append(Pack(name, size, directory))
+    return found
 
 
 def _same(place: Place, entry: FrameEntry, offset: int) -> bool:

@@ -26,9 +26,8 @@ from backupd.store import header, lock, memory, proving, restore
 from backupd.store.adding import Added, Adding, Progress, recover
 from backupd.store.check import Check, CheckReport, Problem, Subset
 from backupd.store.fsio import FileSystem, hash_file, read_chunks
-from backupd.store.index import Index, Pack
+from backupd.store.index import Index, Pack, read_packs
 from backupd.store.keeping import Keeping
-from backupd.store.packs import PackDamaged, read_directory
 from backupd.store.paths import STAGING, Paths
 from backupd.store.remainders import ForgottenSnapshot, Remainder, forgotten
 from backupd.store.sealed import seal
@@ -388,19 +387,9 @@ class Repository:
             known = self._index.packs()  # first: what is added meanwhile is then merely new
             present = set(self._paths.pack_names())
             anew = anew or bool(known - present)
-            found = self._read_packs(present if anew else present - known)
+            found = read_packs(present if anew else present - known, self._paths.pack)
             if found or anew:
                 self._index.insert(found, anew=anew)
 
     def _all_packs(self) -> list[Pack]:
-        return self._read_packs(self._paths.pack_names())
-
-    def _read_packs(self, names: Iterable[bytes]) -> list[Pack]:
-        found = []
-        for name in names:
-            try:
-                directory, size = read_directory(self._paths.pack(name))
-            except (OSError, PackDamaged):
-                continue  # `check` names it; what it holds cannot be read meanwhile
-            found.append(Pack(name, size, directory))
-        return found
+        return read_packs(self._paths.pack_names(), self._paths.pack)
