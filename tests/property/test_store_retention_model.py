@@ -7,7 +7,6 @@ shows, and every state of one that the newest export lacked when snapshots were 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -23,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from backupd.errors import BackupdError
 from backupd.export.slices import Slice, split_json
+from backupd.store.naming import object_id
 from backupd.store.repository import Repository
 from backupd.store.retention import Policy
 from tests.support.retention import NOW, export, noise, put, spoken
@@ -138,7 +138,7 @@ class RetentionMachine(RuleBasedStateMachine):
     def keeps_what_must_never_be_lost(self) -> None:
         """Of what was ever forgotten, too: pruning may come at any time."""
         wanted = self.must_stay()
-        found = dict(self.repository.read_many(hashlib.sha256(data).digest() for data in wanted))
+        found = dict(self.repository.read_many(object_id(data) for data in wanted))
         assert set(found.values()) == wanted
 
     def must_stay(self) -> set[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from backupd.catalog import Catalog
 from backupd.errors import BackupdError, RepositoryDamaged, UsageError
 from backupd.export.versions import Presence
+from backupd.store.naming import object_id
 from backupd.store.repository import Repository
 from backupd.store.retention import KeepReason, Policy
 from tests.support.retention import (
@@ -36,7 +36,7 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def name(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
+    return object_id(data)
 
 
 def readable(repository: Repository, *wanted: bytes) -> bool:
