@@ -120,8 +120,9 @@ class Keeper:
         What cannot be rebuilt is stored once more, with more care, and proven.
         """
         added = begun.added
-        if added.snapshot.proven_at is not None:
-            return begun
+        known = self._repository.find(added.snapshot.id)
+        if known.proven_at is not None:  # perhaps only just: the same file may stand twice in a row
+            return replace(begun, added=replace(added, snapshot=known))
         started = time.monotonic()
         proven = self._repository.prove(added.snapshot, progress)
         if proven is None:
