@@ -1,9 +1,9 @@
 """Rebuild an export on several processors: members are deflated ahead of their turn.
 
 Deflate is nearly all of the work of a rebuild and one stream cannot be divided, but the streams of
-a ZIP are independent. The caller's thread walks through the recipe in order and deflates whatever
-nobody has begun; helpers take the members behind it, the largest first, and hold their streams
-until it is their turn.
+a ZIP are independent. Helpers, as many as there are processors, take the largest members first and
+hold their streams until it is their turn. The caller's thread walks through the recipe in order,
+takes what they hold, and deflates by itself whatever nobody has begun.
 
 Memory is bounded: helpers begin nothing new and wait while they hold `HELD_BYTES` between them,
 except for the member whose turn it is. Nobody ever waits for a member that no one works on, so
@@ -29,7 +29,7 @@ HELD_BYTES = 32 << 20
 _TURN_BYTES = 8 << 20
 _EVENTS_AHEAD = 1 << 17
 _EVENTS_TOGETHER = 1 << 10
-_MOST_HELPERS = 3
+_MOST_HELPERS = 4
 _GENTLE = 10
 
 
@@ -59,7 +59,8 @@ def rebuild(recipe: Recipe, read: Read, *, gentle: bool = False) -> Iterator[byt
     Raises:
         RepositoryDamaged: an object cannot be read, or the recipe is broken.
     """
-    helpers = min(len(os.sched_getaffinity(0)) - 1, _MOST_HELPERS)
+    processors = len(os.sched_getaffinity(0))
+    helpers = min(processors, _MOST_HELPERS) if processors > 1 else 0
     return _Rebuild(recipe, read, gentle=gentle).run(helpers)
 
 
@@ -99,8 +100,9 @@ class _Rebuild:
             thread.start()
         try:
             while self._coming:
-                part = self._coming.popleft()
-                yield from self._give(part)
+                yield from self._give(self._coming[0])
+                with self._changed:
+                    part = self._coming.popleft()
                 self._events -= len(part.events)
                 self._look_ahead()
         finally:
