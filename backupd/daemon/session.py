@@ -133,7 +133,8 @@ class Session:
     def _fetch(self) -> None:
         while not self._stop.is_set():
             self._fetch_loop.rest(self._due, self._pause())
-            self._fetcher.run_due()
+            if self._fetcher.run_due():
+                self._drop_bell.set()  # a delivery may need a person now: look eagerly
 
     def _pause(self) -> float:
         now, longest = self._rooms.clock(), TICK.total_seconds()

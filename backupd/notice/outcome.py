@@ -226,8 +226,8 @@ def kept_streams(*, snapshot: str, members: tuple[str, ...], size: int) -> Notic
             f"So they are kept packed. They are safe and restore byte for byte, but cost their "
             f"{amount(size)} again in every export, and conversations in them cannot be read or "
             "counted.\n"
-            "What to do: install backupd with the extra `encoders`, which knows more programs, and "
-            "look for a newer version of backupd if that changes nothing with the next export."
+            "What to do: nothing at once. If this happens with every export, look for a newer "
+            "version of backupd, which may know that program."
         ),
         snapshot=snapshot,
         fields={"bytes": size, "members": len(members)},
