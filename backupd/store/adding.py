@@ -34,6 +34,7 @@ from pathlib import Path
 from backupd.errors import BackupdError, RepositoryDamaged
 from backupd.export.archive import Archive, Member, read_member, scan
 from backupd.export.layout import Facts, facts
+from backupd.store.envelope import Purpose
 from backupd.store.fsio import FileSystem, read_chunks, temporary
 from backupd.store.index import Index, Pack
 from backupd.store.ingest import CHUNK_BYTES, Ingest
@@ -96,6 +97,7 @@ class Adding:
         self._files = files
         self._index = index
         self._snapshots = snapshots
+        self._envelope = snapshots.envelope
         self._progress = progress or _silent
 
     def add(
@@ -185,7 +187,9 @@ class Adding:
         """Store the source; return the snapshot and the names of its members' streams."""
         with self._staging() as staging:
             quick = care is Care.QUICK
-            writer = ObjectWriter(self._files, staging, self._index, distrust=not quick)
+            writer = ObjectWriter(
+                self._files, staging, self._index, self._envelope, distrust=not quick
+            )
             try:
                 memo = Memo(self._index, self._snapshots.recipe_or_none) if quick else None
                 ingest = Ingest(writer, memo, self._files, staging)
@@ -273,7 +277,7 @@ class Adding:
             self._files.publish(pack.path, self._paths.pack(pack.digest), pack.digest)
 
     def _commit(self, manifest: Manifest) -> str:
-        data = canonical(manifest)
+        data = self._envelope.seal(Purpose.MANIFEST, b"", canonical(manifest))
         name = manifest_id(data)
         self._files.write_file(self._paths.snapshots / name, [data], self._paths.incoming)
         return name
@@ -282,7 +286,7 @@ class Adding:
         """Rebuild a snapshot with fresh reads, compare its SHA-256, write the proof."""
         if not rebuilds(self._snapshots, snapshot, self._progress):
             return False
-        write_proof(self._paths, self._files, snapshot)
+        write_proof(self._paths, self._files, self._envelope, snapshot)
         return True
 
     @contextmanager

@@ -14,10 +14,12 @@ from backupd.errors import BackupdError, RepositoryDamaged
 from backupd.store.damage import FrameNeeds, Needs
 from backupd.store.fsio import hash_file
 from backupd.store.index import Frame, Index
-from backupd.store.naming import FRAME_NAME_SIZE, frame_name, object_id
+from backupd.store.keys import KeyRing
+from backupd.store.naming import FRAME_NAME_SIZE, frame_name
 from backupd.store.packs import Directory, FrameEntry, PackDamaged, read_directory
 from backupd.store.paths import Paths
 from backupd.store.pins import Pins
+from backupd.store.quarantine import Quarantine
 from backupd.store.remainders import Remainders
 from backupd.store.restore import verified
 from backupd.store.sealed import is_sealed
@@ -93,6 +95,8 @@ class Check:
         paths: Paths,
         index: Index,
         snapshots: Snapshots,
+        quarantine: Quarantine,
+        keys: KeyRing | None,
         refresh: Callable[[], None],
         progress: Progress | None,
     ) -> None:
@@ -100,6 +104,9 @@ class Check:
         self._paths = paths
         self._index = index
         self._snapshots = snapshots
+        self._envelope = snapshots.envelope
+        self._quarantine = quarantine
+        self._keys = keys
         self._progress = progress or _silent
         self._findings: list[_Finding] = []
         self._problems: list[Problem] = []
@@ -133,7 +140,7 @@ class Check:
     def _structure(self, name: bytes) -> None:
         path = self._paths.pack(name)
         try:
-            directory, size = read_directory(path)
+            directory, size = read_directory(path, self._envelope)
         except FileNotFoundError:
             return  # taken back by a writer meanwhile; if a snapshot needs it, that is said there
         except (OSError, PackDamaged) as error:
@@ -190,7 +197,7 @@ class Check:
     def _verify(self, path: Path, entry: FrameEntry, data: bytes) -> None:
         offset = 0
         for item in entry.objects:
-            if object_id(data[offset : offset + item.length]) != item.id:
+            if self._envelope.object_id(data[offset : offset + item.length]) != item.id:
                 lost = self._lost(path, entry)
                 self._findings.append(_Finding(path, item.id, "object has other bytes", lost))
             offset += item.length
@@ -236,7 +243,7 @@ class Check:
     def _remainders(self) -> dict[str, frozenset[bytes]]:
         """Read every remainder and pin; return what each remainder needs."""
         needs: dict[str, frozenset[bytes]] = {}
-        remainders = Remainders(self._paths)
+        remainders = Remainders(self._paths, self._envelope)
         for name in self._paths.remainder_ids():
             path = self._paths.remainders / name
             try:
@@ -245,13 +252,13 @@ class Check:
                 self._problem(path, error.message)
             else:
                 self._locate(path, needs[name])
-        for path, cause in Pins(self._paths).damaged():
+        for path, cause in Pins(self._paths, self._envelope).damaged():
             self._problem(path, cause)
         return needs
 
     def _proof(self, name: str) -> None:
         path = self._paths.proofs / name
-        if path.exists() and read_proof(name, path.read_bytes()) is None:
+        if path.exists() and read_proof(name, path.read_bytes(), self._envelope) is None:
             self._problem(path, "proof damaged: remove it and add the export again, or drill")
 
     def _trace(self, snapshots: dict[str, frozenset[bytes]]) -> None:
@@ -284,9 +291,9 @@ class Check:
         )
 
     def _read_quarantine(self) -> None:
-        for path in sorted(self._paths.quarantine.glob("*.zip")):
+        for path in self._quarantine.files():
             self._bytes += path.stat().st_size
-            if hash_file(path).hex() != path.stem:
+            if not self._quarantine.is_intact(path):
                 self._problem(path, "its bytes do not match its name")
         for path in sorted(self._paths.quarantine.glob("*.json")):
             if not is_sealed(path.read_bytes()):
@@ -305,6 +312,8 @@ class Check:
         for path in foreign:
             if path.exists():
                 self._problem(path, "no file of a repository")
+        for path in self._keys.damaged() if self._keys else ():
+            self._problem(path, "damaged, or no key of this repository: it opens nothing")
 
     def _drill(self) -> tuple[str, ...]:
         """Rebuild every export from the repository and compare its SHA-256."""
@@ -332,8 +341,9 @@ class Check:
 
 
 def _frame(path: Path, entry: FrameEntry) -> Frame:
+    name = frame_name(item.id for item in entry.objects)
     return Frame(
-        path, entry.kind, entry.codec, entry.offset, entry.length, entry.raw_length,
+        name, path, entry.kind, entry.codec, entry.offset, entry.length, entry.raw_length,
         entry.checksum, entry.prefix, 0,
     )  # fmt: skip
 

@@ -55,8 +55,8 @@ class Forgetting:
         self._files = files
         self._index = index
         self._snapshots = snapshots
-        self._pins = Pins(paths)
-        self._remainders = Remainders(paths)
+        self._pins = Pins(paths, snapshots.envelope)
+        self._remainders = Remainders(paths, snapshots.envelope)
 
     def plan(self, policy: Policy, now: datetime, account: str | None = None) -> ForgetPlan:
         """Return what `forget` would do; changes nothing.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,8 @@ from backupd.store.paths import Paths
 from backupd.store.sealed import SealBroken, is_sealed, seal, unseal
 
 FORMAT = 1
-FEATURES: frozenset[str] = frozenset()
+ENCRYPTION = "encryption"
+FEATURES: frozenset[str] = frozenset({ENCRYPTION})
 _MAX_SIZE = 64 << 10
 
 
@@ -31,8 +33,21 @@ class Header(msgspec.Struct, frozen=True):
     features: tuple[str, ...] = ()
 
 
-def create(paths: Paths, files: FileSystem) -> Header:
+class EncryptedHeader(Header, frozen=True):
+    """The header of an encrypted repository; `key` is the fingerprint of its master key, in hex."""
+
+    key: str = ""
+
+
+def create(
+    paths: Paths,
+    files: FileSystem,
+    key: str | None = None,
+    begin: Callable[[EncryptedHeader], None] | None = None,
+) -> Header:
     """Make an empty repository; the header is written last.
+
+    With a `key` (fingerprint) it is encrypted, and `begin` writes the key files before the header.
 
     Raises:
         RepositoryRefused: something else is there already.
@@ -46,6 +61,9 @@ def create(paths: Paths, files: FileSystem) -> Header:
     for directory in paths.directories():
         files.make_directory(directory)
     header = Header(FORMAT, secrets.token_hex(16))
+    if key is not None and begin is not None:
+        header = EncryptedHeader(header.format, header.id, (ENCRYPTION,), key)
+        begin(header)
     files.write_file(paths.header, [seal(header)], paths.incoming)
     return header
 
@@ -75,8 +93,12 @@ def read(paths: Paths) -> Header:
     unknown = sorted(set(known.features) - FEATURES)
     if unknown:
         raise _refused(paths.root, f"unknown features: {', '.join(unknown)}{doubt}", _UPGRADE)
+    encrypted = ENCRYPTION in known.features
+    if not encrypted and paths.keys.exists():
+        cause = "its header says that it is not encrypted, but it has keys"
+        raise _refused(paths.root, cause, "copy the header from another copy; nothing was touched")
     try:
-        return unseal(data, Header)
+        return unseal(data, EncryptedHeader if encrypted else Header)
     except SealBroken as error:
         cause = f'open repository "{paths.root}": header: {error}'
         raise RepositoryDamaged(cause, _HEADER) from error
@@ -104,11 +126,11 @@ _UPGRADE = "upgrade backupd or choose another repository; nothing was touched"
 
 def _is_blank(paths: Paths) -> bool:
     """Return whether the directory holds nothing but what a broken-off `create` leaves."""
-    ours = {path.name for path in paths.directories()}
+    ours = {path.name for path in (*paths.directories(), paths.keys)}
     for child in paths.root.iterdir():
         if child.name not in ours or not child.is_dir():
             return False
-        if child != paths.incoming and any(child.iterdir()):
+        if child not in (paths.incoming, paths.keys) and any(child.iterdir()):
             return False
     return True
 

@@ -2,9 +2,10 @@
 
 SQLite under `cache/`, one transaction per pack, brought up to date whenever a repository is opened:
 packs it lacks are read in order of their sequence; when a pack is gone, or SQLite calls the file
-damaged, or it has another version, the index is built anew. Where `cache/`
-cannot be written, the index lives in memory; where SQLite fails in the middle of the work (disk
-full, file damaged), the work goes on with an index in memory, made from the packs.
+damaged, or it has another version, the index is built anew. Without a file, or where it cannot be
+written, the index lives in memory; where SQLite fails in the middle of the work (disk full, file
+damaged), the work goes on with an index in memory, made from the packs. The index of an encrypted
+repository never lies in it: see `derived`.
 
 An object or frame that several packs hold is read from the one written last.
 
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backupd.store import index_file
+from backupd.store.envelope import Envelope
 from backupd.store.naming import ID_SIZE, Kind, frame_name
 from backupd.store.packs import Directory, FrameEntry, PackDamaged, read_directory
 
@@ -35,6 +37,7 @@ _log = logging.getLogger("backupd.store")
 class Frame:
     """One frame and where it lies; `depth` counts the frames that must be decoded before it."""
 
+    name: bytes
     pack: Path
     kind: int
     codec: int
@@ -79,7 +82,7 @@ class Index:
 
     def __init__(
         self,
-        file: Path,
+        file: Path | None,
         pack_path: Callable[[bytes], Path],
         packs: Callable[[], Iterable[Pack]] = tuple,
     ) -> None:
@@ -88,8 +91,8 @@ class Index:
         self._all_packs = packs
         self._pack_path = pack_path
         self._lock = threading.RLock()
-        self._in_memory = False
-        self._connection = index_file.open_or_make(file)
+        self._in_memory = file is None
+        self._connection = index_file.open_or_make(file) if file else index_file.in_memory()
         self._frames: dict[int, Frame] = {}
 
     def close(self) -> None:
@@ -262,15 +265,17 @@ class Index:
         if known is not None:
             return known
         found = self._rows(
-            "SELECT p.name, f.kind, f.codec, f.offset, f.length, f.raw, f.checksum, f.prefix,"
-            " f.depth FROM frames f JOIN packs p ON p.id = f.pack WHERE f.id = ?",
+            "SELECT f.name, p.name, f.kind, f.codec, f.offset, f.length, f.raw, f.checksum,"
+            " f.prefix, f.depth FROM frames f JOIN packs p ON p.id = f.pack WHERE f.id = ?",
             (row,),
         )
         if not found:
             return None
-        name, kind, codec, offset, length, raw, checksum, prefix, depth = found[0]
-        path, parts = self._pack_path(name), _split(prefix)
-        self._frames[row] = Frame(path, kind, codec, offset, length, raw, checksum, parts, depth)
+        name, pack, kind, codec, offset, length, raw, checksum, prefix, depth = found[0]
+        path, parts = self._pack_path(pack), _split(prefix)
+        self._frames[row] = Frame(
+            name, path, kind, codec, offset, length, raw, checksum, parts, depth
+        )
         return self._frames[row]
 
     def _rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -311,18 +316,20 @@ class Index:
         self._in_memory = True
         self._frames.clear()
         self._connection.close()
-        if index_file.is_damage(error):
+        if self._file is not None and index_file.is_damage(error):
             index_file.remove(self._file)
         self._connection = index_file.in_memory()
         self.insert(self._all_packs())
 
 
-def read_packs(names: Iterable[bytes], pack_path: Callable[[bytes], Path]) -> list[Pack]:
+def read_packs(
+    names: Iterable[bytes], pack_path: Callable[[bytes], Path], envelope: Envelope
+) -> list[Pack]:
     """Return the packs of these names; one that cannot be read is left out, `check` names it."""
     found = []
     for name in names:
         try:
-            directory, size = read_directory(pack_path(name))
+            directory, size = read_directory(pack_path(name), envelope)
         except (OSError, PackDamaged):
             continue
         found.append(Pack(name, size, directory))

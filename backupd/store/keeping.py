@@ -50,7 +50,7 @@ class Keeping:
 
     def pinned(self) -> frozenset[str]:
         """Return the SHA-256 of every pinned export."""
-        return Pins(self._paths).pinned()
+        return Pins(self._paths, self._snapshots.envelope).pinned()
 
     def pin(self, snapshot: Snapshot, now: datetime) -> bool:
         """Let no policy forget a snapshot; return whether it was not pinned before.
@@ -59,7 +59,7 @@ class Keeping:
             RepositoryLocked: another process writes.
         """
         with self._lock("pin"):
-            return Pins(self._paths).add(self._files, snapshot, now)
+            return Pins(self._paths, self._snapshots.envelope).add(self._files, snapshot, now)
 
     def unpin(self, snapshot: Snapshot) -> bool:
         """Let policies forget a snapshot again; return whether it was pinned.
@@ -68,7 +68,7 @@ class Keeping:
             RepositoryLocked: another process writes.
         """
         with self._lock("unpin"):
-            return Pins(self._paths).remove(self._files, snapshot)
+            return Pins(self._paths, self._snapshots.envelope).remove(self._files, snapshot)
 
     def remainders(self) -> list[Remainder]:
         """Return what stays of forgotten snapshots, the oldest first.
@@ -76,7 +76,7 @@ class Keeping:
         Raises:
             RepositoryDamaged: one is not what was written.
         """
-        return Remainders(self._paths).all()
+        return Remainders(self._paths, self._snapshots.envelope).all()
 
     def restore_remainders(self, directory: Path) -> int:
         """Write what stays of forgotten snapshots below `directory`; return how many files.

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from backupd.store.envelope import Envelope
 from backupd.store.frames import Codec, encode
 from backupd.store.fsio import FileSystem, NewFile
 from backupd.store.index import Frame, Index, Place
@@ -36,10 +37,11 @@ class _Flight:
 class Packing:
     """The packs of one addition."""
 
-    def __init__(self, files: FileSystem, staging: Path, index: Index) -> None:
+    def __init__(self, files: FileSystem, staging: Path, index: Index, envelope: Envelope) -> None:
         self._files = files
         self._staging = staging
         self._index = index
+        self._envelope = envelope
         self._sequence = index.next_sequence()
         self._flights: deque[_Flight] = deque()
         self._flying: set[bytes] = set()
@@ -49,7 +51,7 @@ class Packing:
         self._pack: PackWriter | None = None
         self._sealed: list[SealedPack] = []
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="backupd-zstd")
-        self._reader = ObjectReader(self.locate, self._frame_named)
+        self._reader = ObjectReader(self.locate, self._frame_named, envelope)
 
     def knows(self, name: bytes) -> bool:
         """Return whether an object is here or in the repository."""
@@ -123,11 +125,12 @@ class Packing:
                 self._seal()
 
     def _place(self, path: Path, entry: FrameEntry, depth: int) -> None:
+        name = frame_name(item.id for item in entry.objects)
         frame = Frame(
-            path, entry.kind, entry.codec, entry.offset, entry.length, entry.raw_length,
+            name, path, entry.kind, entry.codec, entry.offset, entry.length, entry.raw_length,
             entry.checksum, entry.prefix, depth,
         )  # fmt: skip
-        self._named[frame_name(item.id for item in entry.objects)] = frame
+        self._named[name] = frame
         offset = 0
         for item in entry.objects:
             self._placed.setdefault(item.id, Place(frame, offset, item.length))
@@ -137,7 +140,7 @@ class Packing:
     def _begin(self) -> PackWriter:
         path = self._staging / f"{len(self._sealed):04d}.pack"
         self._file = NewFile(self._files, path)
-        self._pack = PackWriter(self._file, self._sequence + len(self._sealed))
+        self._pack = PackWriter(self._file, self._sequence + len(self._sealed), self._envelope)
         return self._pack
 
     def _seal(self) -> None:

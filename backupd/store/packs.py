@@ -10,6 +10,9 @@ A frame's entry: [kind, codec, offset, length, raw length, checksum, prefix, obj
 names the older bytes the frame was compressed against, each name either an object (16 bytes) or a
 whole frame (12 bytes); an object's entry: [id, length, key]. Offsets are counted from the start of
 the file. Each byte of a pack is covered by the magic, a checksum, or the trailer's own consistency.
+
+In an encrypted repository payloads and directory are sealed each on its own; lengths and checksums
+are those of the sealed bytes.
 """
 
 from __future__ import annotations
@@ -22,9 +25,10 @@ from pathlib import Path
 
 import msgspec
 
+from backupd.store.envelope import Envelope, Forged, Purpose
 from backupd.store.frames import CHECKSUM_SIZE, FrameDamaged, checksum, grow, shrink
 from backupd.store.fsio import NewFile
-from backupd.store.naming import FRAME_NAME_SIZE, ID_SIZE, KEY_SIZE, Kind
+from backupd.store.naming import FRAME_NAME_SIZE, ID_SIZE, KEY_SIZE, Kind, frame_name
 
 FORMAT = 1
 MAGIC = b"backupd pack 1\r\n"
@@ -80,9 +84,10 @@ class SealedPack:
 class PackWriter:
     """Writes one pack into a new file."""
 
-    def __init__(self, file: NewFile, sequence: int) -> None:
+    def __init__(self, file: NewFile, sequence: int, envelope: Envelope) -> None:
         self._file = file
         self._sequence = sequence
+        self._envelope = envelope
         self._frames: list[FrameEntry] = []
         file.write(MAGIC)
 
@@ -104,7 +109,9 @@ class PackWriter:
         objects: tuple[ObjectEntry, ...],
     ) -> FrameEntry:
         """Append one frame given as (codec, payload)."""
-        codec, payload = coded
+        codec, data = coded
+        context = frame_context(frame_name(item.id for item in objects), kind, codec, prefix)
+        payload = self._envelope.seal(Purpose.FRAME, context, data)
         entry = FrameEntry(
             kind=int(kind),
             codec=codec,
@@ -122,7 +129,8 @@ class PackWriter:
     def seal(self) -> SealedPack:
         """Write directory and trailer and make the file durable."""
         directory = Directory(FORMAT, self._sequence, tuple(self._frames))
-        data = shrink(msgspec.msgpack.encode(directory))
+        plain = shrink(msgspec.msgpack.encode(directory))
+        data = self._envelope.seal(Purpose.DIRECTORY, b"", plain)
         offset = self._file.size
         self._file.write(data)
         digest = hashlib.sha256(data).digest()
@@ -130,7 +138,12 @@ class PackWriter:
         return SealedPack(self._file.path, self._file.seal(), self._file.size, directory)
 
 
-def read_directory(path: Path) -> tuple[Directory, int]:
+def frame_context(name: bytes, kind: int, codec: int, prefix: tuple[bytes, ...]) -> bytes:
+    """Return what a sealed payload stands for: it opens as no other frame, kind or codec."""
+    return msgspec.msgpack.encode((name, int(kind), int(codec), prefix))
+
+
+def read_directory(path: Path, envelope: Envelope) -> tuple[Directory, int]:
     """Read and verify a pack's directory; return it with the pack's size.
 
     Raises:
@@ -152,7 +165,10 @@ def read_directory(path: Path) -> tuple[Directory, int]:
         data = file.read(length)
     if hashlib.sha256(data).digest() != digest:
         raise PackDamaged("its directory does not match its checksum")
-    return _checked(data, offset), size
+    try:
+        return _checked(envelope.unseal(Purpose.DIRECTORY, b"", data), offset), size
+    except Forged as error:
+        raise PackDamaged(f"its directory: {error}") from error
 
 
 def _checked(data: bytes, end: int) -> Directory:

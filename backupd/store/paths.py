@@ -9,6 +9,7 @@ pins/<snapshot>            says that no policy forgets the snapshot
 remainders/<sha256>        what stays of forgotten snapshots
 incoming/                  downloads and unfinished work; may be emptied when nothing runs
 quarantine/<sha256>.zip    files that break a rule, as received; .json beside says why
+keys/<sha256>              only if encrypted: the master key, wrapped
 cache/                     derived: object index, catalog; may be deleted
 """
 
@@ -73,6 +74,11 @@ class Paths:
     def quarantine(self) -> Path:
         """Directory of refused files."""
         return self.root / "quarantine"
+
+    @property
+    def keys(self) -> Path:
+        """Directory of key files; only an encrypted repository has one."""
+        return self.root / "keys"
 
     @property
     def cache(self) -> Path:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from backupd.errors import RepositoryDamaged
 from backupd.store import ahead
+from backupd.store.envelope import Envelope, Purpose
 from backupd.store.fsio import FileSystem, NewFile, temporary
 from backupd.store.index import Frame, Index
 from backupd.store.naming import ID_SIZE
@@ -55,7 +56,7 @@ def _rebuilds(
     return digest.hexdigest() == snapshot.sha256
 
 
-def write_proof(paths: Paths, files: FileSystem, snapshot: Snapshot) -> None:
+def write_proof(paths: Paths, files: FileSystem, envelope: Envelope, snapshot: Snapshot) -> None:
     """Note that a snapshot was proven just now; whoever calls holds the lock.
 
     Nothing is noted of a snapshot that was forgotten meanwhile.
@@ -70,7 +71,8 @@ def write_proof(paths: Paths, files: FileSystem, snapshot: Snapshot) -> None:
             proven_at=file.made_at,
             zlib=zlib.ZLIB_RUNTIME_VERSION,
         )
-        file.write(seal(proof))
+        sealed = envelope.seal(Purpose.PROOF, snapshot.id.encode(), seal(proof))
+        file.write(sealed)
         file.seal()
         files.replace(file.path, paths.proofs / snapshot.id)
 

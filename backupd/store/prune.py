@@ -32,7 +32,7 @@ from backupd.errors import BackupdError, RepositoryDamaged
 from backupd.store.fsio import FileSystem, temporary
 from backupd.store.index import Index, Pack
 from backupd.store.layout import Layout, Spot
-from backupd.store.naming import Kind, object_id
+from backupd.store.naming import Kind
 from backupd.store.packing import Packing
 from backupd.store.packs import PackDamaged, SealedPack, read_directory
 from backupd.store.paths import Paths
@@ -42,7 +42,6 @@ from backupd.store.remainders import Remainders
 from backupd.store.snapshots import Snapshots
 
 Progress = Callable[[str, int, int], None]
-_MEMORY = Path(":memory:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,7 @@ class Pruning:
         self._files = files
         self._index = index
         self._snapshots = snapshots
+        self._envelope = snapshots.envelope
         self._progress = progress or _silent
 
     def plan(self, tolerance: float = TOLERANCE) -> PrunePlan:
@@ -119,13 +119,13 @@ class Pruning:
         """Return where everything lies and what is needed of it, all read from the truth."""
         layout = Layout.of(self._read_packs())
         with _Index(layout.packs.values(), self._paths) as index:
-            snapshots = Snapshots(self._paths, index)
+            snapshots = Snapshots(self._paths, index, self._envelope)
             needed: set[bytes] = set()
             for name in self._paths.snapshot_ids():
                 snapshot = self._snapshots.load(name)
                 needed.update(map(bytes.fromhex, snapshot.recipe))
                 needed.update(snapshots.recipe(snapshot).ids())
-        for remainder in Remainders(self._paths).all():
+        for remainder in Remainders(self._paths, self._envelope).all():
             needed.update(remainder.record.objects())
         lost = [name for name in needed if name not in layout.home]
         if lost:
@@ -139,7 +139,7 @@ class Pruning:
         found = []
         for name in sorted(self._paths.pack_names()):
             try:
-                directory, size = read_directory(self._paths.pack(name))
+                directory, size = read_directory(self._paths.pack(name), self._envelope)
             except (OSError, PackDamaged) as error:
                 raise RepositoryDamaged(
                     f"prune: pack {name.hex()}: {error}",
@@ -175,23 +175,31 @@ class Pruning:
     def _repack(
         self, layout: Layout, index: Index, frames: list[NewFrame], staging: Path
     ) -> list[SealedPack]:
-        packing = Packing(self._files, staging, index)
+        packing = Packing(self._files, staging, index, self._envelope)
         try:
-            with ObjectReader(index.locate, index.frame_named) as reader:
+            with ObjectReader(index.locate, index.frame_named, self._envelope) as reader:
                 for number, frame in enumerate(frames, 1):
-                    data = _data(layout, frame, reader)
+                    data = self._data(layout, frame, reader)
                     packing.submit(Kind(frame.kind), data, frame.prefix, frame.objects)
                     self._progress("rewrite", number, len(frames))
             return packing.finish()
         finally:
             packing.close()
 
+    def _data(self, layout: Layout, frame: NewFrame, reader: ObjectReader) -> bytes:
+        """Return the bytes of a new frame, each object proven by its name."""
+        name = self._envelope.object_id
+        data = [reader.read(item.id) for item in frame.objects]
+        if any(name(piece) != item.id for piece, item in zip(data, frame.objects, strict=True)):
+            raise _unproven(f"frame {layout.names[frame.old].hex()}")
+        return b"".join(data)
+
     def _pack_up(self, packs: Iterable[SealedPack]) -> list[Pack]:
         """Return the new packs as they are on the disk now."""
         found = []
         for pack in packs:
             try:
-                directory, size = read_directory(self._paths.pack(pack.digest))
+                directory, size = read_directory(self._paths.pack(pack.digest), self._envelope)
             except (OSError, PackDamaged) as error:
                 raise _unproven(f"pack {pack.digest.hex()}: {error}") from error
             found.append(Pack(pack.digest, size, directory))
@@ -206,7 +214,7 @@ class Pruning:
         chosen = [name for name in needed if moved.touches(final.home[name])]
         with (
             _Index(packs, self._paths) as index,
-            ObjectReader(index.locate, index.frame_named) as reader,
+            ObjectReader(index.locate, index.frame_named, self._envelope) as reader,
         ):
             for number, name in enumerate(index.sort(chosen), 1):
                 reader.read(name)  # raises unless the bytes are those of the name
@@ -257,7 +265,7 @@ class _Index:
     """An index in memory of exactly these packs, whatever the one on the disk says."""
 
     def __init__(self, packs: Iterable[Pack], paths: Paths) -> None:
-        self._index = Index(_MEMORY, paths.pack)
+        self._index = Index(None, paths.pack)
         self._index.insert(packs)
 
     def __enter__(self) -> Index:
@@ -265,14 +273,6 @@ class _Index:
 
     def __exit__(self, *_: object) -> None:
         self._index.close()
-
-
-def _data(layout: Layout, frame: NewFrame, reader: ObjectReader) -> bytes:
-    """Return the bytes of a new frame, each object proven by its name."""
-    data = [reader.read(item.id) for item in frame.objects]
-    if any(object_id(piece) != item.id for piece, item in zip(data, frame.objects, strict=True)):
-        raise _unproven(f"frame {layout.names[frame.old].hex()}")
-    return b"".join(data)
 
 
 def _leaning_first(layout: Layout, packs: Iterable[bytes]) -> list[bytes]:

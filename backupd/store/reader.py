@@ -15,9 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from backupd.errors import RepositoryDamaged
+from backupd.store.envelope import Envelope, Forged, Purpose
 from backupd.store.frames import FrameDamaged, checksum, decode
 from backupd.store.index import Frame, Place
-from backupd.store.naming import ID_SIZE, object_id
+from backupd.store.naming import ID_SIZE
+from backupd.store.packs import frame_context
 
 CACHE_BYTES = 32 << 20
 MAX_DEPTH = 64
@@ -61,11 +63,13 @@ class ObjectReader:
         self,
         locate: Callable[[bytes], Place | None],
         frame_named: Callable[[bytes], Frame | None],
+        envelope: Envelope,
         cache: FrameCache | None = None,
         refresh: Callable[[], None] | None = None,
     ) -> None:
         self._locate = locate
         self._frame_named = frame_named
+        self._envelope = envelope
         self._cache = cache or FrameCache()
         self._refresh = refresh
         self._descriptors: OrderedDict[Path, int] = OrderedDict()
@@ -126,7 +130,7 @@ class ObjectReader:
         if place is None:
             raise _Missing(f"read object {wanted.hex()}: it is in no pack", _HINT)
         data = self._frame(place.frame, depth)[place.offset : place.offset + place.length]
-        if object_id(data) != wanted:
+        if self._envelope.object_id(data) != wanted:
             raise _damaged(place.frame, f"object {wanted.hex()} has other bytes")
         return data
 
@@ -149,10 +153,12 @@ class ObjectReader:
         if depth > MAX_DEPTH:
             raise _damaged(frame, "its prefixes never end")
         payload = self.verify(frame)
+        context = frame_context(frame.name, frame.kind, frame.codec, frame.prefix)
         try:
+            payload = self._envelope.unseal(Purpose.FRAME, context, payload)
             prefix = self._prefix(frame.prefix, depth + 1)
             data = decode(frame.codec, payload, prefix, frame.raw_length)
-        except FrameDamaged as error:
+        except (Forged, FrameDamaged) as error:
             raise _damaged(frame, str(error)) from error
         self._cache.put(key, data)
         return data

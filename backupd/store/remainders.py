@@ -3,7 +3,8 @@
 A remainder names objects that no snapshot may need any more and that must stay: the newest version
 of each conversation, every version of one that is gone upstream, and the assets they show. It is
 durable before the first manifest that it replaces is removed, and `prune` takes what it names for
-needed. Nothing ever removes one.
+needed. Nothing ever removes one. In an encrypted repository it
+is sealed, and its name is the hash of the sealed bytes, as a manifest's is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from enum import StrEnum
 import msgspec
 
 from backupd.errors import RepositoryDamaged
+from backupd.store.envelope import Envelope, Forged, Purpose
 from backupd.store.fsio import FileSystem
 from backupd.store.paths import Paths
 from backupd.store.sealed import canonical
@@ -168,8 +170,9 @@ def forgotten(remainders: Iterable[Remainder]) -> list[ForgottenSnapshot]:
 class Remainders:
     """The remainders of one repository; whoever adds one holds the writers' lock."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, envelope: Envelope) -> None:
         self._paths = paths
+        self._envelope = envelope
 
     def all(self) -> list[Remainder]:
         """Return all remainders, the oldest first.
@@ -188,18 +191,21 @@ class Remainders:
         """
         try:
             data = (self._paths.remainders / name).read_bytes()
-            record = msgspec.json.decode(data, type=Record)
+            if manifest_id(data) != name:
+                raise _damaged(name, "its bytes do not match its name")
+            plain = self._envelope.unseal(Purpose.REMAINDER, b"", data)
+            record = msgspec.json.decode(plain, type=Record)
+        except Forged as error:
+            raise _damaged(name, str(error)) from error
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise _damaged(name, "it cannot be read") from error
-        if manifest_id(data) != name:
-            raise _damaged(name, "its bytes do not match its name")
         if record.format != FORMAT:
             raise _damaged(name, f"format {record.format} is not known")
         return Remainder(name, record)
 
     def add(self, files: FileSystem, record: Record) -> Remainder:
         """Write a remainder, durable when this returns."""
-        data = canonical(record)
+        data = self._envelope.seal(Purpose.REMAINDER, b"", canonical(record))
         name = manifest_id(data)
         files.make_directory(self._paths.remainders)
         files.write_file(self._paths.remainders / name, [data], self._paths.incoming)

@@ -15,30 +15,34 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-import msgspec
-
 from backupd.errors import BackupdError
-from backupd.store import header, lock, memory, proving, restore
+from backupd.store import lock, memory, opening, proving, restore
 from backupd.store.adding import Added, Adding, Progress, recover
 from backupd.store.check import Check, CheckReport, Problem, Subset
-from backupd.store.fsio import FileSystem, hash_file, read_chunks
+from backupd.store.derived import Access
+from backupd.store.fsio import FileSystem
 from backupd.store.index import Index, Pack, read_packs
 from backupd.store.keeping import Keeping
+from backupd.store.keys import Key, NewKeys
+from backupd.store.opening import Opened, OpenKeys
 from backupd.store.paths import STAGING, Paths
+from backupd.store.quarantine import Quarantine
 from backupd.store.remainders import ForgottenSnapshot, Remainder, forgotten
-from backupd.store.sealed import seal
 from backupd.store.snapshot import Origin, Snapshot
 from backupd.store.snapshots import Snapshots
 from backupd.store.stats import KindStats, Stats, gather
 
 __all__ = [
+    "Access",
     "Added",
     "CheckReport",
+    "Key",
     "KindStats",
+    "NewKeys",
+    "OpenKeys",
     "Origin",
     "Problem",
     "Remainder",
@@ -51,41 +55,36 @@ __all__ = [
 _log = logging.getLogger("backupd.store")
 
 
-class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands beside a quarantined file."""
-
-    rule: str
-    detail: str
-    file_name: str | None
-    received_at: datetime
-    source: str
-    delivery: str | None
-    mailbox: str | None
-
-
 class Repository:
     """One open repository; see `open` and `create`."""
 
-    def __init__(self, paths: Paths, files: FileSystem) -> None:
+    def __init__(self, paths: Paths, files: FileSystem, opened: Opened) -> None:
         memory.give_back()
         self._paths = paths
+        self._opened = opened
         self._files = files
         self._mutex = threading.Lock()
         self._writing = threading.RLock()
         self._lock: lock.Lock | None = None
         self._holds = 0
-        self._index = Index(paths.index, paths.pack, self._all_packs)
-        self._snapshots = Snapshots(paths, self._index, self._refresh)
+        index = opened.derived / paths.index.name if opened.derived else None
+        self._index = Index(index, paths.pack, self._all_packs)
+        self._snapshots = Snapshots(paths, self._index, opened.envelope, self._refresh)
+        self._quarantine = Quarantine(paths, files, opened.envelope)
 
     @classmethod
-    def create(cls, path: Path, *, files: FileSystem | None = None) -> Repository:
-        """Make an empty repository at `path` and open it.
+    def create(
+        cls, path: Path, *, keys: NewKeys | None = None, files: FileSystem | None = None
+    ) -> Repository:
+        """Make an empty repository at `path`, encrypted if `keys` are given, and open it.
 
         Raises:
             RepositoryRefused: the place is not empty, not ours, or open to others.
+            UsageError: the passphrase is too short.
         """
-        header.create(Paths(path), files or FileSystem())
-        return cls.open(path, files=files)
+        opening.make(Paths(path), files or FileSystem(), keys)
+        access = Access((lambda: keys.passphrase) if keys else None)
+        return cls.open(path, access=access, files=files)
 
     @classmethod
     def open(
@@ -94,6 +93,7 @@ class Repository:
         *,
         write: bool = False,
         verb: str = "backupd",
+        access: Access = Access(),  # noqa: B008 - immutable
         files: FileSystem | None = None,
     ) -> Repository:
         """Open the repository at `path`; with `write`, hold the writers' lock until `close`.
@@ -102,18 +102,25 @@ class Repository:
             RepositoryMissing: there is none.
             RepositoryRefused: a newer format, another owner, or open to others; untouched.
             RepositoryLocked: `write`, and another process writes.
+            CredentialError: it is encrypted, and `access` has no right passphrase.
         """
-        paths = Paths(path)
-        header.read(paths)
-        repository = cls(paths, files or FileSystem())
+        paths, files = Paths(path), files or FileSystem()
+        repository = cls(paths, files, opening.enter(paths, files, access))
+        return repository._begun(verb if write else None)
+
+    def reopen(self) -> Repository:
+        """Open the same repository once more, to be closed on its own; nobody is asked for keys."""
+        return Repository(self._paths, self._files, self._opened)._begun(None)
+
+    def _begun(self, verb: str | None) -> Repository:
         try:
-            repository._refresh()
-            if write:
-                repository._acquire(verb)
+            self._refresh()
+            if verb is not None:
+                self._acquire(verb)
         except BaseException:
-            repository.close()
+            self.close()
             raise
-        return repository
+        return self
 
     @property
     def path(self) -> Path:
@@ -126,9 +133,19 @@ class Repository:
         return self._paths.incoming
 
     @property
-    def cache(self) -> Path:
-        """Where derived files lie; any of them may be deleted."""
-        return self._paths.cache
+    def keys(self) -> OpenKeys | None:
+        """The keys, to be changed under `lock`; None if the repository is not encrypted."""
+        return self._opened.keys
+
+    @property
+    def derived(self) -> Path | None:
+        """Where derived files lie, any of which may be deleted; None: in this process only."""
+        return self._opened.derived
+
+    @property
+    def catalog(self) -> Path | None:
+        """Where the catalog belongs; None: in this process only."""
+        return self.derived / "catalog.sqlite" if self.derived else None
 
     def close(self) -> None:
         """Free the lock, if held, and close all files."""
@@ -206,32 +223,22 @@ class Repository:
         if not proving.rebuilds(self._snapshots, snapshot, progress):
             return None
         with self.lock("prove"):
-            proving.write_proof(self._paths, self._files, snapshot)
+            proving.write_proof(self._paths, self._files, self._snapshots.envelope, snapshot)
         return self._snapshots.get(snapshot.id)
 
     def quarantine(self, source: Path, rule: str, detail: str, origin: Origin) -> Path:
         """Keep a refused file as received and note why; return where. The source stays too."""
         with self.lock("quarantine"):
-            digest = hash_file(source)
-            target = self._paths.quarantine / f"{digest.hex()}.zip"
-            if not target.exists():
-                if source.parent == self.incoming:
-                    self._files.publish(source, target, digest)
-                else:
-                    self._files.write_file(target, read_chunks(source), self.incoming)
-            note = _Refusal(
-                rule=rule,
-                detail=detail,
-                file_name=origin.file_name,
-                received_at=origin.received_at,
-                source=origin.source,
-                delivery=origin.delivery,
-                mailbox=origin.mailbox,
-            )
-            beside = target.with_suffix(".json")
-            if not beside.exists():
-                self._files.write_file(beside, [seal(note)], self.incoming)
-        return target
+            return self._quarantine.keep(source, rule, detail, origin)
+
+    def release(self, selector: str, target: Path) -> int:
+        """Write a quarantined file, named by a beginning of its name, as received; return its size.
+
+        Raises:
+            UsageError: the selector means none or several, or the target exists.
+            RepositoryDamaged: its bytes are not those received; nothing is left at `target`.
+        """
+        return self._quarantine.release(selector, target)
 
     def collect(self, keep: Iterable[Path] = ()) -> int:
         """Remove what unfinished work left in `incoming/`, but for `keep`; return how many.
@@ -338,13 +345,21 @@ class Repository:
         Always: structure of packs, manifests, recipes and references. With `read_data`: every
         byte, or the packs of one `subset`. With `drill`: each export is rebuilt and hashed.
         """
-        run = Check(self._paths, self._index, self._snapshots, self._refresh, progress)
+        run = Check(
+            self._paths,
+            self._index,
+            self._snapshots,
+            self._quarantine,
+            self.keys.ring if self.keys else None,
+            self._refresh,
+            progress,
+        )
         return run.run(read_data=read_data, subset=subset, drill=drill)
 
     def stats(self) -> Stats:
         """Return what the repository holds and what it takes, by kind."""
         self._refresh()
-        return gather(self._paths, self._index, self.snapshots())
+        return gather(self._paths, self.derived, self._index, self.snapshots())
 
     def rebuild_index(self) -> int:
         """Build the object index anew from the packs; return how many there are."""
@@ -387,9 +402,12 @@ class Repository:
             known = self._index.packs()  # first: what is added meanwhile is then merely new
             present = set(self._paths.pack_names())
             anew = anew or bool(known - present)
-            found = read_packs(present if anew else present - known, self._paths.pack)
+            found = self._read_packs(present if anew else present - known)
             if found or anew:
                 self._index.insert(found, anew=anew)
 
     def _all_packs(self) -> list[Pack]:
-        return read_packs(self._paths.pack_names(), self._paths.pack)
+        return self._read_packs(self._paths.pack_names())
+
+    def _read_packs(self, names: Iterable[bytes]) -> list[Pack]:
+        return read_packs(names, self._paths.pack, self._opened.envelope)

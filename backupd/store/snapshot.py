@@ -1,8 +1,8 @@
 """Snapshot manifests: one small JSON file per stored export; its rename is the commit point.
 
 The file's name is the SHA-256 of its bytes, which are canonical JSON (sorted keys, no spaces,
-ASCII), so a manifest proves itself. Beside it a proof may stand in `proofs/`, written after the
-export was rebuilt from the repository and hashed equal (I4).
+ASCII), sealed if the repository is encrypted, so a manifest proves itself. Beside it a proof may
+stand in `proofs/`, written after the export was rebuilt from the repository and hashed equal (I4).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from backupd.store.envelope import Envelope, Forged, Purpose
 from backupd.store.sealed import SealBroken, unseal
 
 FORMAT = 1
@@ -116,7 +117,7 @@ def manifest_id(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def read_manifest(name: str, data: bytes) -> Manifest:
+def read_manifest(name: str, data: bytes, envelope: Envelope) -> Manifest:
     """Return the manifest whose file is called `name`.
 
     Raises:
@@ -125,7 +126,10 @@ def read_manifest(name: str, data: bytes) -> Manifest:
     if manifest_id(data) != name:
         raise ManifestDamaged("its bytes do not match its name")
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
+        plain = envelope.unseal(Purpose.MANIFEST, b"", data)
+        manifest = msgspec.json.decode(plain, type=Manifest)
+    except Forged as error:
+        raise ManifestDamaged(str(error)) from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ManifestDamaged("it cannot be read") from error
     if manifest.format != FORMAT:
@@ -133,11 +137,11 @@ def read_manifest(name: str, data: bytes) -> Manifest:
     return manifest
 
 
-def read_proof(name: str, data: bytes) -> Proof | None:
+def read_proof(name: str, data: bytes, envelope: Envelope) -> Proof | None:
     """Return the proof of the snapshot `name`, or None if the bytes prove nothing."""
     try:
-        proof = unseal(data, Proof)
-    except SealBroken:
+        proof = unseal(envelope.unseal(Purpose.PROOF, name.encode(), data), Proof)
+    except (Forged, SealBroken):
         return None
     return proof if proof.format == FORMAT and proof.snapshot == name else None
 

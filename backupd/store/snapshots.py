@@ -8,6 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 from backupd.errors import RepositoryDamaged, UsageError
+from backupd.store.envelope import Envelope
 from backupd.store.index import Index
 from backupd.store.paths import Paths
 from backupd.store.reader import ObjectReader
@@ -30,8 +31,13 @@ class Snapshots:
     """All snapshots; manifests never change, so each is read once."""
 
     def __init__(
-        self, paths: Paths, index: Index, refresh: Callable[[], None] | None = None
+        self,
+        paths: Paths,
+        index: Index,
+        envelope: Envelope,
+        refresh: Callable[[], None] | None = None,
     ) -> None:
+        self.envelope = envelope
         self._paths = paths
         self._refresh = refresh
         self._index = index
@@ -96,7 +102,9 @@ class Snapshots:
 
     def reader(self) -> ObjectReader:
         """Return a new reader of objects, for one thread."""
-        return ObjectReader(self._index.locate, self._index.frame_named, refresh=self._refresh)
+        return ObjectReader(
+            self._index.locate, self._index.frame_named, self.envelope, refresh=self._refresh
+        )
 
     def recipe(self, snapshot: Snapshot) -> Recipe:
         """Return a snapshot's recipe.
@@ -131,13 +139,13 @@ class Snapshots:
         if known is not None and path.exists():
             return known
         data = path.read_bytes()
-        self._manifests[name] = (read_manifest(name, data), len(data))
+        self._manifests[name] = (read_manifest(name, data, self.envelope), len(data))
         return self._manifests[name]
 
     def _proof(self, name: str) -> Proof | None:
         if name not in self._proofs:
             data = _head(self._paths.proofs / name)
-            proof = read_proof(name, data) if data is not None else None
+            proof = read_proof(name, data, self.envelope) if data is not None else None
             if proof is None:
                 return None
             self._proofs[name] = proof

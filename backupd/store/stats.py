@@ -45,19 +45,21 @@ class Stats:
         return self.raw_bytes / self.stored_bytes if self.raw_bytes else 0.0
 
 
-def gather(paths: Paths, index: Index, snapshots: Iterable[Snapshot]) -> Stats:
+def gather(
+    paths: Paths, derived: Path | None, index: Index, snapshots: Iterable[Snapshot]
+) -> Stats:
     """Return the figures of a repository."""
     snapshots = list(snapshots)
     usage = index.usage()
     kinds = tuple(
         KindStats(u.kind.name.lower(), u.objects, u.raw_bytes, u.stored_bytes) for u in usage
     )
-    places = (paths.packs, paths.snapshots, paths.proofs, paths.pins, paths.remainders)
+    places = (paths.packs, paths.snapshots, paths.proofs, paths.pins, paths.remainders, paths.keys)
     stored = sum(map(_size, places))
     return Stats(
         raw_bytes=sum(snapshot.size for snapshot in snapshots),
         stored_bytes=stored + paths.header.stat().st_size,
-        cache_bytes=_size(paths.cache),
+        cache_bytes=_size(derived) if derived else 0,
         quarantine_bytes=_size(paths.quarantine),
         snapshots=len(snapshots),
         conversations=index.keys(Kind.CONVERSATION),

@@ -22,9 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backupd.errors import RepositoryDamaged
+from backupd.store.envelope import Envelope
 from backupd.store.fsio import FileSystem
 from backupd.store.index import Frame, Index, Place
-from backupd.store.naming import ID_SIZE, Kind, frame_name, object_id
+from backupd.store.naming import ID_SIZE, Kind, frame_name
 from backupd.store.packing import Packing
 from backupd.store.packs import ObjectEntry, SealedPack
 
@@ -59,11 +60,18 @@ class ObjectWriter:
     """Takes objects in and hands their names out; `finish` leaves sealed packs in `staging`."""
 
     def __init__(
-        self, files: FileSystem, staging: Path, index: Index, *, distrust: bool = False
+        self,
+        files: FileSystem,
+        staging: Path,
+        index: Index,
+        envelope: Envelope,
+        *,
+        distrust: bool = False,
     ) -> None:
         self._index = index
         self._distrust = distrust
-        self._packing = Packing(files, staging, index)
+        self._packing = Packing(files, staging, index, envelope)
+        self._object_id = envelope.object_id
         self._groups: dict[_Where, _Group] = {}
         self._waiting_size = 0
         self._roots: dict[_Address, _Address] = {}
@@ -77,7 +85,7 @@ class ObjectWriter:
         `key` names the thing that this is a version of; `like` is an object that it resembles more
         than the last version of that key.
         """
-        name = object_id(data)
+        name = self._object_id(data)
         if key:
             like = like or self.head(kind, key)
             self._heads[kind, key] = name

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from backupd.export.deflate import Encoder
 from backupd.store import derive, frames
+from backupd.store.envelope import PLAIN
 from backupd.store.fsio import FileSystem, NewFile, temporary
 from backupd.store.naming import Kind, object_id
 from backupd.store.packs import (
@@ -151,7 +152,7 @@ def test_page_text_is_derived_from_json(value: object) -> None:
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("pack")
     file = NewFile(FileSystem(), temporary(directory))
-    writer = PackWriter(file, 3)
+    writer = PackWriter(file, 3, PLAIN)
     for number in range(3):
         data = bytes([number]) * 50
         entry = ObjectEntry(object_id(data), 50, b"k" * 8)
@@ -165,7 +166,7 @@ def test_damaged_pack_structure_is_refused(
     pack: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     """A changed byte outside the payloads never passes; inside them, only the structure is read."""
-    directory, size = read_directory(pack)
+    directory, size = read_directory(pack, PLAIN)
     payloads = range(directory.frames[0].offset, sum(f.length for f in directory.frames) + 16)
     position = data.draw(st.integers(0, size - 1))
     changed = bytearray(pack.read_bytes())
@@ -174,19 +175,19 @@ def test_damaged_pack_structure_is_refused(
     place.write_bytes(changed)
 
     if position in payloads:
-        assert read_directory(place) == (directory, size)
+        assert read_directory(place, PLAIN) == (directory, size)
     else:
         with pytest.raises(PackDamaged):
-            read_directory(place)
+            read_directory(place, PLAIN)
 
 
 @settings(max_examples=MANY, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_no_manifest_and_no_proof(data: bytes) -> None:
     with pytest.raises(ManifestDamaged):
-        read_manifest("0" * 64, data)
+        read_manifest("0" * 64, data, PLAIN)
     with pytest.raises(ManifestDamaged):
-        read_manifest(object_id(data).hex(), data)
+        read_manifest(object_id(data).hex(), data, PLAIN)
     with pytest.raises(SealBroken):
         unseal(data, Proof)
     with pytest.raises(SealBroken):

@@ -89,6 +89,7 @@ OWNERS: dict[str, str] = {
     "backports": "store",
     "click": "cli",
     "compression": "store",
+    "cryptography": "store",
     "httpcore": "download",
     "httpx": "download",
     "imapclient": "mail",

@@ -23,6 +23,7 @@ from backupd.errors import (
 )
 from backupd.export.archive import ArchiveRefused
 from backupd.store.adding import Adding, Care
+from backupd.store.envelope import PLAIN
 from backupd.store.fsio import FileSystem
 from backupd.store.index import Index
 from backupd.store.paths import Paths
@@ -160,7 +161,7 @@ def test_zip_kept_whole_comes_back_whole_and_in_members(tmp_path: Path) -> None:
     source.write_bytes(week(1))
     paths = Paths(tmp_path / "r")
     index = Index(paths.index, paths.pack)
-    adding = Adding(paths, FileSystem(), index, Snapshots(paths, index), None)
+    adding = Adding(paths, FileSystem(), index, Snapshots(paths, index, PLAIN), None)
 
     added = adding.add(source, origin(), attempts=[Care.WHOLE])
     index.close()

@@ -1,0 +1,128 @@
+"""Files that break a rule, kept as received, each with a note that says which.
+
+The name is made from the file's SHA-256, so the same file is kept once. In an encrypted repository
+the name is keyed and both files are sealed; `release` gives the received bytes back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from backupd.errors import RepositoryDamaged, UsageError
+from backupd.store.envelope import Envelope, Forged, Purpose
+from backupd.store.fsio import FileSystem, NewFile, hash_file, read_chunks, temporary
+from backupd.store.paths import Paths
+from backupd.store.sealed import seal
+from backupd.store.snapshot import Origin
+
+_FILE, _NOTE = ".zip", ".json"
+_SEALED_FILE, _SEALED_NOTE = ".sealed", ".note"
+
+
+class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands beside a quarantined file."""
+
+    rule: str
+    detail: str
+    file_name: str | None
+    received_at: datetime
+    source: str
+    delivery: str | None
+    mailbox: str | None
+
+
+class Quarantine:
+    """The quarantine of one repository; whoever writes holds the writers' lock."""
+
+    def __init__(self, paths: Paths, files: FileSystem, envelope: Envelope) -> None:
+        self._paths = paths
+        self._files = files
+        self._envelope = envelope
+
+    def keep(self, source: Path, rule: str, detail: str, origin: Origin) -> Path:
+        """Keep a refused file as received and note why; return where."""
+        digest = hash_file(source)
+        name = self._envelope.file_name(digest)
+        target = self._paths.quarantine / f"{name}{self._suffix}"
+        if not target.exists():
+            if source.parent == self._paths.incoming and not self._envelope.encrypted:
+                self._files.publish(source, target, digest)
+            else:
+                sealed = self._envelope.seal_stream(
+                    Purpose.QUARANTINE, name.encode(), read_chunks(source)
+                )
+                self._files.write_file(target, sealed, self._paths.incoming)
+        self._note(name, rule, detail, origin)
+        return target
+
+    def files(self) -> list[Path]:
+        """Return the quarantined files, without their notes."""
+        return sorted(self._paths.quarantine.glob(f"*{self._suffix}"))
+
+    def is_intact(self, path: Path) -> bool:
+        """Return whether a quarantined file still holds the bytes that were received."""
+        digest = hashlib.sha256()
+        try:
+            for chunk in self._chunks(path):
+                digest.update(chunk)
+        except Forged:
+            return False
+        return self._envelope.file_name(digest.digest()) == path.stem
+
+    def release(self, selector: str, target: Path) -> int:
+        """Write the received bytes to `target`, verified before it gets its name; return the size.
+
+        Raises:
+            UsageError: the selector (a beginning of the name) means none or several, or the target
+                exists.
+            RepositoryDamaged: the bytes are not those received; nothing is left at `target`.
+        """
+        found = [path for path in self.files() if path.name.startswith(selector)]
+        if len(found) != 1 or not selector:
+            cause = "it means several" if found else "there is none"
+            raise UsageError(f'find quarantined file "{selector}": {cause}')
+        if target.exists() or target.is_symlink():
+            raise UsageError(f'restore to "{target}": it exists already', "choose another name")
+        damaged = RepositoryDamaged(f"restore {found[0].name}: its bytes are not those received")
+        with NewFile(self._files, temporary(target.parent)) as file:
+            try:
+                for chunk in self._chunks(found[0]):
+                    file.write(chunk)
+            except Forged as error:
+                raise damaged from error
+            digest = file.seal(0o600)
+            if self._envelope.file_name(digest) != found[0].stem:
+                raise damaged
+            self._files.publish(file.path, target, digest)
+        return file.size
+
+    def _note(self, name: str, rule: str, detail: str, origin: Origin) -> None:
+        beside = self._paths.quarantine / (
+            name + (_SEALED_NOTE if self._envelope.encrypted else _NOTE)
+        )
+        if beside.exists():
+            return
+        note = _Refusal(
+            rule=rule,
+            detail=detail,
+            file_name=origin.file_name,
+            received_at=origin.received_at,
+            source=origin.source,
+            delivery=origin.delivery,
+            mailbox=origin.mailbox,
+        )
+        sealed = self._envelope.seal(Purpose.REFUSAL, name.encode(), seal(note))
+        self._files.write_file(beside, [sealed], self._paths.incoming)
+
+    def _chunks(self, path: Path) -> Iterator[bytes]:
+        context = path.stem.encode()
+        return self._envelope.unseal_stream(Purpose.QUARANTINE, context, read_chunks(path))
+
+    @property
+    def _suffix(self) -> str:
+        return _SEALED_FILE if self._envelope.encrypted else _FILE
