@@ -31,6 +31,7 @@ VERBS = {
     "forget": "Drop snapshots by a policy; what must not be lost stays.",
     "import": "Store export ZIPs by hand.",
     "init": "Make a repository.",
+    "key": "Manage the keys of an encrypted repository.",
     "notices": "Show the notice log.",
     "notify": "Try the notification channels.",
     "pin": "Let no policy forget a snapshot.",

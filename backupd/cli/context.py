@@ -17,8 +17,9 @@ import click
 if TYPE_CHECKING:
     from backupd.catalog import Catalog
     from backupd.config import Settings
+    from backupd.credentials import Credentials
     from backupd.ledger.db import Database
-    from backupd.store.repository import Repository
+    from backupd.store.repository import Access, Repository
 
 
 def now() -> datetime:
@@ -67,12 +68,27 @@ class Context:
         """Return where the repository is."""
         return self.repository_path or self.settings().repository.path
 
+    def credentials(self) -> Credentials:
+        """Return the credentials, with the commands of the configuration if there is one."""
+        from backupd.credentials import Credentials
+
+        settings = self.settings().credentials if self.has_settings() else {}
+        return Credentials(settings, os.environ)
+
+    def access(self) -> Access:
+        """Say how the repository is opened: by a credential, else by asking on a terminal."""
+        from backupd.cli.passphrase import asker
+        from backupd.wiring import repository_access
+
+        place = self.settings().repository if self.has_settings() else None
+        return repository_access(place, self.credentials(), os.environ, asker())
+
     @contextmanager
     def repository(self) -> Iterator[Repository]:
         """Open the repository for reading and close it afterwards."""
         from backupd.store.repository import Repository
 
-        with Repository.open(self.path()) as repository:
+        with Repository.open(self.path(), access=self.access()) as repository:
             yield repository
 
     @contextmanager
@@ -80,7 +96,7 @@ class Context:
         """Open the catalog of a repository, brought up to date, and close it afterwards."""
         from backupd.catalog import Catalog
 
-        catalog = Catalog.open(repository.cache / "catalog.sqlite")
+        catalog = Catalog.open(repository.catalog)
         try:
             catalog.sync(repository)
             yield catalog

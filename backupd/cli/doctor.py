@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from backupd.cli.context import Context, emit_json, now
@@ -18,12 +16,11 @@ def command(context: Context, as_json: bool) -> int:
 
     Exit code 3 if something needs attention.
     """
-    from backupd.credentials import Credentials
     from backupd.intake.doctor import Verdict, examine
 
     settings = context.settings()
     findings = []
-    for finding in examine(settings, Credentials(settings.credentials, os.environ), now()):
+    for finding in examine(settings, context.credentials(), context.access(), now()):
         findings.append(finding)
         if not as_json:
             click.echo(f"{finding.verdict.value:8} {finding.check}: {finding.seen}")

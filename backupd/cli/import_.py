@@ -26,6 +26,7 @@ _EXPORT_NAME = re.compile(r"([0-9a-f]{8})[0-9a-f]{56}(-\d{4}(?:-\d\d){5})")
 @click.pass_obj
 def command(context: Context, files: tuple[Path, ...]) -> int:
     """Store ZIPs, oldest export first; a ZIP that is stored already is a no-op."""
+    from backupd.cli.passphrase import asker
     from backupd.intake.backfill import store_all
     from backupd.intake.handin import in_date_order, origin_of
     from backupd.wiring import open_keep
@@ -38,7 +39,7 @@ def command(context: Context, files: tuple[Path, ...]) -> int:
         return origin_of(file, "import", now())
 
     with (
-        open_keep(settings, context.path(), now) as keeper,
+        open_keep(settings, context.path(), now, asker()) as keeper,
         progress_bar(context.quiet, len(files)) as progress,
     ):
         results = store_all(keeper, in_date_order(files), origin, progress)

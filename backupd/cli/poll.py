@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(context: Context) -> int:
     """Look once at every mailbox and drop folder, fetch what is due, then exit."""
+    from backupd.cli.passphrase import asker
     from backupd.daemon.instance import only_instance
     from backupd.intake.once import one_pass
     from backupd.wiring import open_rooms
 
     settings = context.settings()
     with only_instance(settings.state.path):
-        rooms, credentials = open_rooms(settings, now)
+        rooms, credentials = open_rooms(settings, now, asker())
         try:
             report = one_pass(rooms, credentials, threading.Event())
         finally:

@@ -10,6 +10,8 @@ from backupd.cli.context import Context
 from backupd.cli.output import progress_bar
 from backupd.notice import amount
 
+_QUARANTINE = "quarantine/"
+
 
 @click.command("restore")
 @click.argument("snapshot")
@@ -23,8 +25,12 @@ from backupd.notice import amount
 def command(context: Context, snapshot: str, output: str) -> None:
     """Restore SNAPSHOT (id, unique prefix, `latest`, or a date), verified while it is written.
 
-    `remainder` means what stays of forgotten snapshots. Nothing that exists is overwritten.
+    `remainder` means what stays of forgotten snapshots, quarantine/NAME a file that broke a rule,
+    as it was received. Nothing that exists is overwritten.
     """
+    if snapshot.startswith(_QUARANTINE):
+        _release(context, snapshot.removeprefix(_QUARANTINE), Path(output))
+        return
     with context.repository() as repository, progress_bar(context.quiet) as progress:
         if snapshot == "remainder":
             count = repository.keeping.restore_remainders(Path(output))
@@ -41,3 +47,9 @@ def command(context: Context, snapshot: str, output: str) -> None:
                 f"snapshot {found.id[:12]} restored to {output}:"
                 f" {amount(found.size)}, SHA-256 {found.sha256} as received"
             )
+
+
+def _release(context: Context, name: str, target: Path) -> None:
+    with context.repository() as repository:
+        count = repository.release(name, target)
+    context.say(f"quarantined file written to {target} as received: {amount(count)}")

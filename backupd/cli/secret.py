@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from backupd.cli.context import Context
 from backupd.errors import UsageError
-
-if TYPE_CHECKING:
-    from backupd.credentials import Credentials
 
 
 @click.group("secret")
@@ -33,7 +28,7 @@ def set_(context: Context, name: str) -> None:
         value = sys.stdin.read().removesuffix("\n")
     if not value:
         raise UsageError(f'set credential "{name}": the value is empty', "give it on stdin")
-    _credentials(context).set(name, value)
+    context.credentials().set(name, value)
     context.say(f"credential {name} is stored in the keyring")
 
 
@@ -42,7 +37,7 @@ def set_(context: Context, name: str) -> None:
 @click.pass_obj
 def test(context: Context, name: str) -> None:
     """Say which source answers for a credential; the value is not shown."""
-    context.say(f"credential {name} comes from {_credentials(context).source(name)}")
+    context.say(f"credential {name} comes from {context.credentials().source(name)}")
 
 
 @command.command("delete")
@@ -55,12 +50,5 @@ def delete(context: Context, name: str, yes: bool) -> None:
         if not sys.stdin.isatty():
             raise UsageError(f'delete credential "{name}": nobody to ask', "add --yes")
         click.confirm(f"delete the credential {name} from the keyring?", abort=True, err=True)
-    _credentials(context).delete(name)
+    context.credentials().delete(name)
     context.say(f"credential {name} is deleted from the keyring")
-
-
-def _credentials(context: Context) -> Credentials:
-    from backupd.credentials import Credentials
-
-    settings = context.settings().credentials if context.has_settings() else {}
-    return Credentials(settings, os.environ)

@@ -49,6 +49,7 @@ def _print(seen: Overview, running: bool, moment: datetime) -> None:
         click.echo("\n" + table(_HEADERS, _rows(seen, moment)) + "\n")
     proven = f"{seen.snapshots} stored, {seen.proven} proven byte for byte"
     click.echo(f"snapshots: {proven}, last export received {when(seen.last_export_at)}")
+    click.echo(f"repository: {seen.privacy}")
     for account in seen.accounts:
         prefix = f", export files begin with {account.prefix[:8]}…" if account.prefix else ""
         click.echo(f"account {account.id[:12]}{prefix}")
@@ -119,4 +120,5 @@ def _json(seen: Overview) -> dict[str, object]:
         "last_drill_at": iso(seen.last_drill_at),
         "check_problems": seen.check_problems,
         "missed_at": iso(seen.missed_at),
+        "encrypted": seen.encrypted,
     }

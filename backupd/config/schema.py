@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from backupd.config.values import (
+    parse_cache,
     parse_duration,
     parse_endpoint,
     parse_name,
@@ -35,6 +36,7 @@ from backupd.config.values import (
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 Size = Annotated[int, BeforeValidator(parse_size)]
+Cache = Annotated[str, BeforeValidator(parse_cache)]
 Name = Annotated[str, BeforeValidator(parse_name)]
 Endpoint = Annotated[str, BeforeValidator(parse_endpoint)]
 AbsolutePath = Annotated[Path, BeforeValidator(parse_path)]
@@ -64,9 +66,11 @@ class Table(BaseModel):
 
 
 class RepositorySettings(Table):
-    """Where the archive is."""
+    """Where the archive is, and how it is opened."""
 
     path: AbsolutePath
+    credential: Name | None = None
+    cache: Cache = "auto"
 
 
 class StateSettings(Table):

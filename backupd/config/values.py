@@ -23,6 +23,7 @@ _SCALES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SCALES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,127}", re.ASCII)
 _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):([0-9]{1,5})", re.ASCII)
+CACHE_WORDS = ("auto", "repository", "memory", "runtime")
 _LONGEST = timedelta(days=3660)
 
 
@@ -75,6 +76,20 @@ def parse_size(value: object) -> int:
     if not 0 < size < 2**63:
         raise ValueError("must be above zero and below 8 EiB")
     return size
+
+
+def parse_cache(value: object) -> str:
+    """Read a place for derived files: a word for one, or an absolute path.
+
+    Raises:
+        ValueError: neither.
+    """
+    if value in CACHE_WORDS:
+        return str(value)
+    if not isinstance(value, str) or not value.startswith(("/", "~")):
+        words = ", ".join(f'"{word}"' for word in CACHE_WORDS)
+        raise ValueError(f"must be {words} or an absolute path")
+    return str(parse_path(value))
 
 
 def parse_name(value: object) -> str:

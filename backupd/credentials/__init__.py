@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from backupd.credentials.keyring_call import KeyringLocked
-from backupd.credentials.lookup import Credentials
+from backupd.credentials.lookup import CredentialMissing, Credentials
 
-__all__ = ["Credentials", "KeyringLocked"]
+__all__ = ["CredentialMissing", "Credentials", "KeyringLocked"]

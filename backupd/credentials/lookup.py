@@ -21,6 +21,11 @@ from backupd.credentials.keyring_call import Keyring, KeyringMissing
 from backupd.credentials.program import LONGEST_OUTPUT, Programs
 from backupd.errors import CredentialError
 
+
+class CredentialMissing(CredentialError):
+    """No source has the credential; a person may be asked instead."""
+
+
 KEYRING_LIMIT = timedelta(seconds=10)
 COMMAND_LIMIT = timedelta(seconds=30)
 _SHAPE = f"give it anew: UTF-8 text of one to {LONGEST_OUTPUT} bytes, without NUL"
@@ -56,7 +61,8 @@ class Credentials:
 
         Raises:
             KeyringLocked: the keyring waits for a person; transient.
-            CredentialError: no source has it, or the one that should have it failed.
+            CredentialMissing: no source has it.
+            CredentialError: the one that should have it failed.
         """
         return self._find(name).value
 
@@ -97,7 +103,7 @@ class Credentials:
             if isinstance(answer, _Found):
                 return answer
             passed.append(answer)
-        raise CredentialError(
+        raise CredentialMissing(
             f'read credential "{name}": no source has it ({"; ".join(passed)})',
             f"store it with `backupd secret set {name}`, or see docs/configuration.md for systemd "
             "credentials and commands",

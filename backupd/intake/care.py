@@ -15,7 +15,7 @@ from backupd.intake.deadline import alarm_due
 from backupd.intake.fetching import Fetcher, time_left
 from backupd.intake.rooms import Rooms
 from backupd.ledger.deliveries import Delivery, State, moment, stamp
-from backupd.store.repository import CheckReport, Repository
+from backupd.store.repository import CheckReport
 
 FIRST_LOOK = "first-look"
 LAST_CHECK = "last-check"
@@ -116,7 +116,7 @@ class Care:
 
     def _look(self, *, read_data: bool = False, drill: bool = False) -> CheckReport:
         """Check with a repository opened for it: the pipeline's own may be writing meanwhile."""
-        with Repository.open(self._rooms.settings.repository.path) as repository:
+        with self._rooms.repository.reopen() as repository:
             return repository.check(
                 read_data=read_data,
                 drill=drill,

@@ -17,8 +17,10 @@ from backupd.config import MailboxSettings, Settings, cautions
 from backupd.credentials import Credentials
 from backupd.errors import BackupdError
 from backupd.export import selftest
+from backupd.intake.overview import privacy
 from backupd.mail.mailbox import probe
-from backupd.store.repository import Repository
+from backupd.store.derived import lies_in_memory
+from backupd.store.repository import Access, Repository
 
 BUILT = datetime(2026, 11, 1, tzinfo=UTC)
 """A clock before this is wrong: the program did not exist yet."""
@@ -44,13 +46,15 @@ class Finding:
     fix: str = ""
 
 
-def examine(settings: Settings, credentials: Credentials, now: datetime) -> Iterator[Finding]:
+def examine(
+    settings: Settings, credentials: Credentials, access: Access, now: datetime
+) -> Iterator[Finding]:
     """Yield the findings one by one; mailboxes are logged in to, nothing is changed."""
     yield _python()
     yield _zlib()
     yield _clock(now)
     yield from (Finding("configuration", Verdict.CAUTION, text) for text in cautions(settings))
-    yield _guarded("repository", lambda: _repository(settings))
+    yield from _repository(settings, access)
     yield _disk(settings)
     yield _guarded("state directory", partial(_writable, settings.state.path))
     for name, mailbox in settings.mailboxes.items():
@@ -104,9 +108,32 @@ def _clock(now: datetime) -> Finding:
     return Finding("clock", Verdict.OK, now.isoformat(timespec="seconds"))
 
 
-def _repository(settings: Settings) -> str:
-    with Repository.open(settings.repository.path) as repository:
-        report = repository.check()
+def _repository(settings: Settings, access: Access) -> Iterator[Finding]:
+    try:
+        repository = Repository.open(settings.repository.path, access=access)
+    except BackupdError as error:
+        yield Finding("repository", Verdict.FAILED, error.message, error.hint)
+        return
+    with repository:
+        yield _guarded("repository", lambda: _structure(repository))
+        yield _encryption(repository)
+
+
+def _encryption(repository: Repository) -> Finding:
+    seen, fix = privacy(repository), ""
+    if repository.keys is not None:
+        kinds = [key.kind for key in repository.keys.all()]
+        counts = f"{kinds.count('passphrase')} passphrase(s), {kinds.count('recovery')} recovery"
+        seen = f"{seen}; {counts} key(s)"
+        if "recovery" not in kinds:
+            fix = "make a recovery key: `backupd key add --recovery`"
+        elif repository.derived is not None and not lies_in_memory(repository.derived):
+            fix = 'set cache = "runtime" or "memory" in [repository]'
+    return Finding("encryption", Verdict.CAUTION if fix else Verdict.OK, seen, fix)
+
+
+def _structure(repository: Repository) -> str:
+    report = repository.check()
     if report.problems:
         raise BackupdError(
             f"check repository: {len(report.problems)} problem(s),"

@@ -11,6 +11,7 @@ from backupd.errors import ExitCode
 from backupd.intake.care import LAST_CHECK, LAST_CHECK_PROBLEMS, LAST_DRILL
 from backupd.ledger.deliveries import Deliveries, Delivery, State, moment
 from backupd.ledger.messages import Messages
+from backupd.store.derived import lies_in_memory
 from backupd.store.repository import Repository, Snapshot
 
 _NO_ROOM = ("disk-full",)
@@ -60,6 +61,8 @@ class Overview:
     last_drill_at: datetime | None
     check_problems: int
     missed_at: datetime | None
+    encrypted: bool
+    privacy: str
 
 
 def overview(
@@ -92,7 +95,20 @@ def overview(
         last_drill_at=_time(messages.fact(LAST_DRILL)),
         check_problems=problems,
         missed_at=missed_at if missed else None,
+        encrypted=repository.keys is not None,
+        privacy=privacy(repository),
     )
+
+
+def privacy(repository: Repository) -> str:
+    """Say whether a repository is encrypted, and where what is derived from it can be read."""
+    if repository.keys is None:
+        return "not encrypted"
+    if repository.derived is None:
+        return "encrypted; index and catalog only in the memory of each process"
+    if lies_in_memory(repository.derived):
+        return f"encrypted; index and catalog in memory, {repository.derived}"
+    return f"encrypted; index and catalog can be read in {repository.derived}"
 
 
 def needs(delivery: Delivery) -> str | None:

@@ -52,9 +52,8 @@ def create(
     Raises:
         RepositoryRefused: something else is there already.
     """
+    check_place(paths)
     root = paths.root
-    if root.exists() and (not root.is_dir() or not _is_blank(paths)):
-        raise RepositoryRefused(f'create repository "{root}": the place is not empty')
     root.parent.mkdir(parents=True, exist_ok=True)
     files.make_directory(root)
     _check_owner(root)
@@ -66,6 +65,17 @@ def create(
         begin(header)
     files.write_file(paths.header, [seal(header)], paths.incoming)
     return header
+
+
+def check_place(paths: Paths) -> None:
+    """Refuse a place where a repository cannot be made.
+
+    Raises:
+        RepositoryRefused: something is there already.
+    """
+    root = paths.root
+    if root.exists() and (not root.is_dir() or not _is_blank(paths)):
+        raise RepositoryRefused(f'create repository "{root}": the place is not empty')
 
 
 def read(paths: Paths) -> Header:

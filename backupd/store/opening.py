@@ -62,6 +62,15 @@ class Opened:
     keys: OpenKeys | None
 
 
+def check_place(path: Path) -> None:
+    """Refuse a place where a repository cannot be made, before anybody is asked anything.
+
+    Raises:
+        RepositoryRefused: something is there already.
+    """
+    header.check_place(Paths(path))
+
+
 def make(paths: Paths, files: FileSystem, new: NewKeys | None) -> None:
     """Make an empty repository, encrypted if there are new keys; the header is written last.
 
