@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,8 @@ TABLES = ("packs", "frames", "objects", "heads", "memo")
 def open_or_make(file: Path) -> sqlite3.Connection:
     """Open the index in `file`; a damaged one is made anew, one that cannot be opened replaced by
     an empty one in memory."""
+    with suppress(OSError):  # then SQLite says why
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     try:
         return _prepare(_connect(str(file)))
     except sqlite3.OperationalError:
