@@ -59,6 +59,8 @@ def create(
     _check_owner(root)
     for directory in paths.directories():
         files.make_directory(directory)
+    if paths.keys.exists():
+        files.remove_tree(paths.keys)  # what a broken-off attempt left opens nothing
     header = Header(FORMAT, secrets.token_hex(16))
     if key is not None and begin is not None:
         header = EncryptedHeader(header.format, header.id, (ENCRYPTION,), key)

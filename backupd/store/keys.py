@@ -248,7 +248,6 @@ def begin(
     paths: Paths, files: FileSystem, header: EncryptedHeader, cipher: Cipher, new: NewKeys
 ) -> None:
     """Write the first two key files of a repository whose header is not written yet."""
-    files.remove_tree(paths.keys)  # what a broken-off attempt left opens nothing
     files.make_directory(paths.keys)
     ring = KeyRing(paths, files, header)
     ring.add_passphrase(cipher, new.passphrase, new.now, new.cost)
