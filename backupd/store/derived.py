@@ -8,6 +8,7 @@ one, each process keeps its own.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable
@@ -55,14 +56,14 @@ def derived_place(paths: Paths, identity: str, access: Access, *, encrypted: boo
             raise _refused("in an encrypted repository index and catalog cannot be kept")
         return paths.cache
     if choice == RUNTIME:
-        return _first_usable(access.runtime, identity)
+        return _first_usable(access.runtime, _name(paths, identity))
     chosen = Path(choice)
     if not chosen.is_absolute():
         raise _refused(f'"{choice}" is neither an absolute path nor a word for a place')
     if chosen.resolve().is_relative_to(paths.root.resolve()):
         raise _refused(f'"{choice}" lies inside the repository')
     try:
-        return _private(_private(chosen) / identity)
+        return _private(_private(chosen) / _name(paths, identity))
     except OSError as error:
         raise _refused(f'"{choice}": {error.strerror or error}') from error
 
@@ -79,11 +80,17 @@ def lies_in_memory(path: Path) -> bool:
     return kind in _IN_MEMORY
 
 
-def _first_usable(candidates: tuple[Path, ...], identity: str) -> Path | None:
+def _name(paths: Paths, identity: str) -> str:
+    """Return a name of its own for each repository; a copy elsewhere has the same identity."""
+    place = hashlib.sha256(os.fsencode(paths.root.resolve())).hexdigest()
+    return f"{identity[:16]}-{place[:16]}"
+
+
+def _first_usable(candidates: tuple[Path, ...], name: str) -> Path | None:
     for directory in candidates:
         with suppress(OSError):
             if lies_in_memory(directory if directory.exists() else directory.parent):
-                return _private(_private(directory) / identity)
+                return _private(_private(directory) / name)
     return None
 
 

@@ -108,7 +108,7 @@ def test_a_quarantined_file_is_given_back(repository: Path, secrets: Path, tmp_p
     assert (tmp_path / "b").read_bytes() == b"no zip at all"
 
 
-@pytest.mark.parametrize("verb", ["snapshots", "check", "stats", "key export"])
+@pytest.mark.parametrize("verb", ["snapshots", "key export"])
 def test_a_wrong_or_missing_passphrase_is_exit_code_12(
     repository: Path, secrets: Path, verb: str
 ) -> None:
@@ -200,6 +200,41 @@ def test_keys_of_a_plain_repository_are_refused(tmp_path: Path, secrets: Path) -
     for verb in (("list",), ("export",), ("add",)):
         told = run(tmp_path / "plain", secrets, "key", *verb, code=2).stderr
         assert "not encrypted" in told
+
+
+def test_the_daemon_ends_with_exit_code_12_without_the_passphrase(
+    repository: Path, tmp_path: Path
+) -> None:
+    """The unit does not restart it then: a person must act."""
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[repository]\npath = "{repository}"\n[state]\npath = "{tmp_path}/state"\n'
+        '[credentials.repository]\ncommand = ["echo", "a wrong passphrase"]\n'
+    )
+
+    told = backupd("--config", config, "run", code=12).stderr
+
+    assert "no key opens with this passphrase" in told
+
+
+def test_one_pass_stores_from_the_drop_folder(
+    repository: Path, secrets: Path, tmp_path: Path
+) -> None:
+    drop, config = tmp_path / "drop", tmp_path / "config.toml"
+    drop.mkdir()
+    (drop / "export.zip").write_bytes(week(1))
+    config.write_text(
+        f'[repository]\npath = "{repository}"\n[state]\npath = "{tmp_path}/state"\n'
+        '[mailboxes.m]\nhost = "localhost"\nport = 1\nusername = "u"\n'
+        f'drop_folder = "{drop}"\n'
+    )
+    (secrets / "imap-m").write_text("x")
+
+    backupd("--config", config, "poll", code=20, CREDENTIALS_DIRECTORY=str(secrets))
+
+    listed = json.loads(run(repository, secrets, "snapshots", "--json").stdout)
+    assert [entry["conversations"]["total"] for entry in listed] == [21]
+    assert not list(drop.iterdir())
 
 
 def test_configuration_names_credential_and_cache(tmp_path: Path, secrets: Path) -> None:

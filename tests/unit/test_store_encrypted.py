@@ -16,7 +16,7 @@ from backupd.store.derived import Access, lies_in_memory
 from backupd.store.envelope import Purpose
 from backupd.store.repository import Origin, Repository
 from tests.support.sealing import NOW, PASSPHRASE, access, made, new_keys, opened
-from tests.support.storing import conversation, export_bytes, files_below, origin, put, week
+from tests.support.storing import conversation, copied, export_bytes, files_below, origin, put, week
 
 ERAS = ["2023", "2025", "2026", "privacy"]
 
@@ -49,6 +49,19 @@ def test_exports_of_every_era_come_back(tmp_path: Path, era: str) -> None:
         assert repository.check(read_data=True, drill=True).ok
         assert repository.stats().objects == plain.stats().objects
         assert counts(repository) == counts(plain)
+
+
+def test_encryption_costs_next_to_no_room(tmp_path: Path) -> None:
+    sizes = []
+    for keys in (None, new_keys()):
+        place = tmp_path / ("plain" if keys is None else "sealed")
+        with Repository.create(place, keys=keys) as repository:
+            for export in series(seed=1, exports=2, conversations=60):
+                path = export.write(tmp_path / export.file_name)
+                repository.add(path, Origin(path.name, NOW, "import"))
+            sizes.append(repository.stats().stored_bytes)
+
+    assert sizes[0] < sizes[1] <= sizes[0] * 1.02
 
 
 def counts(repository: Repository) -> list[object]:
@@ -192,6 +205,9 @@ def test_derived_files_lie_where_they_were_ordered(tmp_path: Path) -> None:
         assert chosen.derived is not None
         assert chosen.derived.parent == tmp_path / "place"
         assert {p.stat().st_mode & 0o077 for p in (tmp_path / "place").rglob("*")} == {0}
+    copied(tmp_path / "r", tmp_path / "copy")
+    with Repository.open(tmp_path / "copy", access=access(cache=str(tmp_path / "place"))) as copy:
+        assert copy.derived not in (None, chosen.derived)
     with Repository.open(tmp_path / "r", access=access(cache="auto")) as alone:
         assert alone.derived is None
         assert alone.catalog is None
