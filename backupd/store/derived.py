@@ -72,7 +72,7 @@ def lies_in_memory(path: Path) -> bool:
     """Return whether a directory is in a memory file system, as far as the kernel tells."""
     best, kind = -1, ""
     with suppress(OSError):
-        for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        for line in Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines():
             before, _, after = line.partition(" - ")
             mount = before.split(" ")[4].replace("\\040", " ")
             if len(mount) >= best and path.resolve().is_relative_to(mount):
