@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 
 from backupd.errors import BackupdError
-from backupd.store import lock, memory, opening, proving, restore
-from backupd.store.adding import Added, Adding, Progress, recover
+from backupd.store import incoming, lock, memory, opening, proving, restore
+from backupd.store.adding import Added, Adding, Progress
 from backupd.store.check import Check, CheckReport, Problem, Subset
 from backupd.store.derived import Access
 from backupd.store.fsio import FileSystem
@@ -28,7 +28,7 @@ from backupd.store.index import Index, Pack, read_packs
 from backupd.store.keeping import Keeping
 from backupd.store.keys import Key, NewKeys
 from backupd.store.opening import Opened, OpenKeys
-from backupd.store.paths import STAGING, Paths
+from backupd.store.paths import Paths
 from backupd.store.quarantine import Quarantine
 from backupd.store.remainders import ForgottenSnapshot, Remainder, forgotten
 from backupd.store.snapshot import Origin, Snapshot
@@ -246,14 +246,8 @@ class Repository:
         `keep` are the downloads that the ledger still wants; a file whose name differs from one
         of them by the last suffix only (its resume data) is kept too.
         """
-        wanted = {path.with_suffix("") for path in keep}
-        removed = 0
         with self.lock("collect"):
-            for path in sorted(self.incoming.iterdir()):
-                if path.with_suffix("") not in wanted:
-                    self._files.remove_tree(path)
-                    removed += 1
-        return removed
+            return incoming.collect(self._paths, self._files, keep)
 
     @property
     def keeping(self) -> Keeping:
@@ -345,15 +339,9 @@ class Repository:
         Always: structure of packs, manifests, recipes and references. With `read_data`: every
         byte, or the packs of one `subset`. With `drill`: each export is rebuilt and hashed.
         """
-        run = Check(
-            self._paths,
-            self._index,
-            self._snapshots,
-            self._quarantine,
-            self.keys.ring if self.keys else None,
-            self._refresh,
-            progress,
-        )
+        ring = self.keys.ring if self.keys else None
+        store = (self._paths, self._index, self._snapshots, self._quarantine)
+        run = Check(*store, ring, self._refresh, progress)
         return run.run(read_data=read_data, subset=subset, drill=drill)
 
     def stats(self) -> Stats:
@@ -374,7 +362,7 @@ class Repository:
             except OSError as error:
                 raise BackupdError(f'lock repository "{self.path}": {error.strerror}') from error
             try:
-                self._recover()
+                incoming.take_back(self._paths, self._files, self._snapshots)
                 self._refresh()
             except BaseException:
                 self._lock.release()
@@ -387,14 +375,6 @@ class Repository:
         if self._holds == 0 and self._lock is not None:
             self._lock.release()
             self._lock = None
-
-    def _recover(self) -> None:
-        """Take back what an addition that never ended left behind."""
-        for path in sorted(self.incoming.iterdir()):
-            if path.name.startswith(STAGING):
-                recover(self._paths, self._files, self._snapshots, path)
-            elif path.name.startswith("tmp-"):
-                self._files.remove_tree(path)
 
     def _refresh(self, *, anew: bool = False) -> None:
         """Bring the index up to the packs that are there."""
