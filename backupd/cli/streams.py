@@ -16,7 +16,9 @@ _OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO)
 
 
 def prepare() -> None:
-    """Make both streams take any character, and stand in for one that the caller closed."""
+    """Make both outputs take any character, and stand in for a stream that the caller closed."""
+    if sys.stdin is None:
+        sys.stdin = Path(os.devnull).open()  # noqa: SIM115 - open for good
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open for good
