@@ -345,6 +345,8 @@ def test_catalog_still_knows_conversations_of_forgotten_snapshots(
     assert (back.presence, back.versions) == (Presence.PRESENT, 2)
     catalog.close()
     fresh.close()
+    catalog.close()
+    fresh.close()
 
 
 def test_remainders_can_be_restored_as_files(repository: Repository, tmp_path: Path) -> None:
