@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,10 @@ from tests.support.storing import copied
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Repository:
+def repository(tmp_path: Path) -> Iterator[Repository]:
     Repository.create(tmp_path / "r").close()
-    return Repository.open(tmp_path / "r")
+    with Repository.open(tmp_path / "r") as opened:
+        yield opened
 
 
 def name(data: bytes) -> bytes:
