@@ -190,6 +190,11 @@ def _install(machine: Machine) -> None:
     machine.write(libraries / "packages.pth", f"{HOME / 'packages'}\n")
     shutil.copytree(CHECKOUT / "backupd", machine.path(libraries / "backupd"))
     machine.run("chmod", "-R", "a+rX", HOME / "venv")
+    if _is_own_python():
+        # The service cannot see the directory that its own libpython was built for, and would
+        # take the system's, of another release.
+        machine.write("/etc/ld.so.conf.d/000-backupd.conf", f"{HOME / 'python' / 'lib'}\n")
+        machine.run("ldconfig")
     machine.path(PYTHON).parent.mkdir()
     machine.path(PYTHON).symlink_to(base / version)
     script = f"#!{PYTHON}\nfrom backupd.__main__ import main\nraise SystemExit(main())\n"
