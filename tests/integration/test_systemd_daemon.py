@@ -72,7 +72,7 @@ def as_service(machine: Machine, *words: str, check: bool = True) -> str:
 @pytest.fixture
 def service(machine: Machine, world: Ask) -> Iterator[Machine]:
     """The machine with the daemon started; `world` is there."""
-    machine.run("systemctl", "start", UNIT)
+    machine.start(UNIT)
     yield machine
     machine.run("systemctl", "stop", UNIT)
     machine.run("systemctl", "reset-failed", UNIT, check=False)

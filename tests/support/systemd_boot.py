@@ -84,6 +84,14 @@ class Machine:
         """Return one property of a unit."""
         return self.run("systemctl", "show", "--value", f"--property={name}", unit).strip()
 
+    def start(self, unit: str) -> None:
+        """Start a unit; if that fails, fail with all that the unit and the manager said."""
+        try:
+            self.run("systemctl", "start", unit)
+        except AssertionError as error:
+            state = self.run("systemctl", "status", "--no-pager", "--lines=0", unit, check=False)
+            raise AssertionError(f"{error}{state}\n{self.journal(unit)}") from None
+
     def journal(self, unit: str) -> str:
         """Return what the unit and the manager wrote about it so far."""
         self.run("journalctl", "--sync")
