@@ -31,16 +31,18 @@ class BackupdError(Exception):
     """Base of all deliberate errors.
 
     `message` reads *operation object: cause*, in lower case without a final stop, and never holds
-    a secret or a whole link. `hint` is one sentence: what to do next.
+    a secret or a whole link. `hint` is one sentence: what to do next; without one it is the
+    class's `next_step`, for classes of which every error has the same answer.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
     transient: ClassVar[bool] = False
+    next_step: ClassVar[str] = ""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.next_step
 
 
 class UsageError(BackupdError):
@@ -82,6 +84,10 @@ class RepositoryDamaged(BackupdError):
     """Bytes in the repository are not what was written."""
 
     exit_code = ExitCode.DAMAGED
+    next_step = (
+        "run check --read-data: it names what is damaged, and which snapshots need it; all others"
+        " still restore"
+    )
 
 
 class RepositoryRefused(BackupdError):
@@ -92,6 +98,7 @@ class StorageFull(BackupdError):
     """The disk has too little room; nothing that was committed is harmed."""
 
     transient = True
+    next_step = "make room on the disk; nothing that was stored is harmed"
 
 
 class MailboxUnreachable(BackupdError):

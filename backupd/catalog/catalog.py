@@ -148,7 +148,10 @@ class Catalog:
         count, size = ingest(self._file, source.read_many(missing), progress or _silent)
         keys |= known_slices(self._file, missing)
         if len(keys) < len(ids):
-            raise RepositoryDamaged(f"read slices: {len(ids) - len(keys)} of {len(ids)} are lost")
+            raise RepositoryDamaged(
+                f"read slices: {len(ids) - len(keys)} of {len(ids)} are lost",
+                "run check --read-data, which names what is damaged",
+            )
         with self._file.writing() as connection:
             _insert(connection, snapshot, [keys[name] for name in ids])
         return count, size

@@ -106,7 +106,7 @@ class CatalogFile:
     def _current(self) -> sqlite3.Connection:
         """Return the connection to the file that is at `path` now."""
         if self._connection is None:
-            raise BackupdError("read catalog: it is closed")
+            raise BackupdError("read catalog: it is closed", "open it again")
         if self.path is not None and _identity(self.path) != self._identity:
             log.info("catalog: the file was replaced or deleted; opened again")
             self._open()

@@ -59,7 +59,9 @@ def check_handover(file: Path | None, repository: Path) -> None:
             )
         return
     if file.exists() or file.is_symlink():
-        raise UsageError(f'write recovery key to "{file}": it exists already')
+        raise UsageError(
+            f'write recovery key to "{file}": it exists already', "choose another name"
+        )
     if file.resolve().is_relative_to(repository.resolve()):
         raise UsageError(
             f'write recovery key to "{file}": it lies in the repository that it opens',
@@ -95,7 +97,10 @@ def typed_recovery_key(file: Path | None) -> str:
         try:
             return file.read_text(encoding="ascii", errors="replace")[:1000].strip()
         except OSError as error:
-            raise UsageError(f'read recovery key from "{file}": {error.strerror}') from error
+            raise UsageError(
+                f'read recovery key from "{file}": {error.strerror}',
+                "name the file that init or key add wrote, or type the key at a terminal",
+            ) from error
     if not at_terminal():
         raise UsageError("read recovery key: nobody to ask", "add --recovery-key-file FILE")
     text: str = click.prompt("recovery key", err=True)

@@ -43,6 +43,8 @@ Scalar = str | int | bool | None
 class ConversationUnreadable(BackupdError):
     """A slice is not a conversation that can be read; its bytes are kept all the same."""
 
+    next_step = "nothing to do: its bytes are stored, and come back with the export"
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:

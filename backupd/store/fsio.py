@@ -32,12 +32,25 @@ READ_SIZE = 1 << 20
 _NEW = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_LINK = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
+_NOT_MINE = "run as the user that owns the directory, or let this user write there"
+_HINTS = {
+    errno.EACCES: _NOT_MINE,
+    errno.EPERM: _NOT_MINE,
+    errno.ENOENT: "make the directory first, or choose another place",
+    errno.ENOTDIR: "choose a place below a directory",
+    errno.EMFILE: "let the program open more files (ulimit -n, LimitNOFILE=)",
+    errno.EROFS: "mount the file system so that it can be written to, or choose another place",
+}
 
 
 class WriteFailed(BackupdError):
     """The file system refused a write; nothing that was committed is harmed."""
 
     transient = True
+    next_step = (
+        "look at the disk: is it mounted read-only, or failing (dmesg, smartctl)? Nothing that was"
+        " stored is harmed"
+    )
 
 
 class FileSystem:
@@ -249,8 +262,6 @@ def _translated(name: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise StorageFull(
-                f'{name} "{path}": {os.strerror(error.errno)}',
-                "make room on the disk; nothing that was stored is harmed",
-            ) from error
-        raise WriteFailed(f'{name} "{path}": {error.strerror or error}') from error
+            raise StorageFull(f'{name} "{path}": {os.strerror(error.errno)}') from error
+        hint = _HINTS.get(error.errno or 0, "")
+        raise WriteFailed(f'{name} "{path}": {error.strerror or error}', hint) from error

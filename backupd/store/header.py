@@ -77,7 +77,13 @@ def check_place(paths: Paths) -> None:
     """
     root = paths.root
     if root.exists() and (not root.is_dir() or not _is_blank(paths)):
-        raise RepositoryRefused(f'create repository "{root}": the place is not empty')
+        if paths.header.is_file():
+            cause = "there is one already"
+            hint = "use it as it is, or choose another place with --repository"
+        else:
+            cause = "the place is not empty"
+            hint = "choose a new or an empty directory; nothing was touched"
+        raise RepositoryRefused(f'create repository "{root}": {cause}', hint)
 
 
 def read(paths: Paths) -> Header:

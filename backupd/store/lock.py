@@ -13,6 +13,8 @@ from pathlib import Path
 
 from backupd.errors import RepositoryLocked
 
+HINT = "let this user write to the repository; snapshots and restore only need to read it"
+"""What to do where the lock cannot be taken at all."""
 _NOTE = 200  # always this long, so that it is overwritten without truncating the file first
 
 

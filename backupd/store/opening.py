@@ -116,7 +116,10 @@ def list_keys(path: Path) -> list[Key]:
     paths = Paths(path)
     head = header.read(paths)
     if not isinstance(head, EncryptedHeader):
-        raise UsageError(f'list keys of "{path}": the repository is not encrypted')
+        raise UsageError(
+            f'list keys of "{path}": the repository is not encrypted',
+            "it has none; an encrypted one is made with init --encrypt",
+        )
     return KeyRing(paths, FileSystem(), head).keys()
 
 

@@ -85,10 +85,16 @@ class Quarantine:
         found = [path for path in self.files() if path.name.startswith(selector)]
         if len(found) != 1 or not selector:
             cause = "it means several" if found else "there is none"
-            raise UsageError(f'find quarantined file "{selector}": {cause}')
+            raise UsageError(
+                f'find quarantined file "{selector}": {cause}',
+                "give more of the name that import or the notice told",
+            )
         if target.exists() or target.is_symlink():
             raise UsageError(f'restore to "{target}": it exists already', "choose another name")
-        damaged = RepositoryDamaged(f"restore {found[0].name}: its bytes are not those received")
+        damaged = RepositoryDamaged(
+            f"restore {found[0].name}: its bytes are not those received",
+            "bring the file back from another copy of the repository, or download the export again",
+        )
         with NewFile(self._files, temporary(target.parent)) as file:
             try:
                 for chunk in self._chunks(found[0]):

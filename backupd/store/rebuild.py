@@ -60,7 +60,10 @@ def _derived(name: bytes, transform: int, read: Read) -> bytes:
     try:
         return derive.apply(transform, read(name))
     except KeyError as error:
-        raise RepositoryDamaged(f"rebuild: unknown transform {transform}") from error
+        raise RepositoryDamaged(
+            f"rebuild: unknown transform {transform}",
+            "upgrade backupd: a newer one may have written this; else run check --read-data",
+        ) from error
 
 
 def _inflate(stream: Iterator[bytes]) -> Iterator[bytes]:

@@ -206,7 +206,10 @@ class Repository:
             try:
                 added = adding.add(source, origin, prove=prove)
             except OSError as error:
-                raise BackupdError(f'add "{source}": {error.strerror or error}') from error
+                cause = f'add "{source}": {error.strerror or error}'
+                raise BackupdError(
+                    cause, "see that the file can be read, and add it again"
+                ) from error
         _log.info(
             "stored %s: %d bytes as %d new bytes in %.1f s",
             added.snapshot.id[:12], added.snapshot.size, added.new_bytes, added.seconds,
@@ -360,7 +363,8 @@ class Repository:
             try:
                 self._lock = lock.acquire(self._paths.lock, verb)
             except OSError as error:
-                raise BackupdError(f'lock repository "{self.path}": {error.strerror}') from error
+                cause = f'lock repository "{self.path}": {error.strerror}'
+                raise BackupdError(cause, lock.HINT) from error
             try:
                 incoming.take_back(self._paths, self._files, self._snapshots)
                 self._refresh()

@@ -95,7 +95,10 @@ def restore_members(
         RepositoryDamaged: a member cannot be given back.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise UsageError(f'restore to "{directory}": it is not an empty directory')
+        raise UsageError(
+            f'restore to "{directory}": it is not an empty directory',
+            "name a new directory, ending in /, or an empty one",
+        )
     files.make_directory(directory)
     count = 0
     for name, content in _members(files, snapshots, snapshot, directory):
@@ -133,7 +136,10 @@ def _inside(directory: Path, name: str) -> Path:
     """Return the path of a member; names were checked at intake, and are again."""
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\0" in name:
-        raise RepositoryDamaged(f'restore member "{name!a}": the name leads out of the directory')
+        raise RepositoryDamaged(
+            f'restore member "{name!a}": the name leads out of the directory',
+            "restore the ZIP instead: --output FILE.zip",
+        )
     return directory.joinpath(*parts)
 
 

@@ -30,7 +30,10 @@ def salvage(files: FileSystem, remainders: Iterable[Remainder], read: Read, dire
         RepositoryDamaged: an object cannot be read.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise UsageError(f'restore to "{directory}": it is not an empty directory')
+        raise UsageError(
+            f'restore to "{directory}": it is not an empty directory',
+            "name a new directory, or an empty one",
+        )
     files.make_directory(directory)
     count = 0
     for place, content in _contents(remainders, read):

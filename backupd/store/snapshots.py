@@ -88,7 +88,8 @@ class Snapshots:
         if len(found) == 1 and selector:
             return found[0]
         cause = "it means several" if found else "there is none"
-        raise UsageError(f'find snapshot "{selector}": {cause}', "list them with snapshots")
+        hint = "give more of its id; snapshots lists them" if found else "snapshots lists them"
+        raise UsageError(f'find snapshot "{selector}": {cause}', hint)
 
     def named_packs(self) -> set[str] | None:
         """Return every pack that a manifest names; None while a manifest cannot be read."""
@@ -169,5 +170,7 @@ def _end_of(day: str) -> datetime:
     try:
         start = datetime.combine(datetime.fromisoformat(day).date(), time(), UTC)
     except ValueError as error:
-        raise UsageError(f'find snapshot "{day}": not a date') from error
+        raise UsageError(
+            f'find snapshot "{day}": there is no such day', "write it as 2026-03-01"
+        ) from error
     return start + timedelta(days=1)
