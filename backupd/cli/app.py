@@ -37,6 +37,7 @@ VERBS = {
     "pin": "Let no policy forget a snapshot.",
     "poll": "Look once at the mailboxes and the drop folder.",
     "prune": "Give back the space of what was forgotten.",
+    "rebuild": "Make catalog and object index anew from the packs.",
     "restore": "Give an export back, byte for byte.",
     "run": "Run the daemon.",
     "secret": "Set, test or delete a credential.",

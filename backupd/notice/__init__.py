@@ -51,7 +51,7 @@ from backupd.notice.transfer import (
     expired,
     sign_in_needed,
 )
-from backupd.notice.words import amount, plain, span
+from backupd.notice.words import amount, count, plain, span
 
 EVENTS = (
     export_started,
@@ -100,6 +100,7 @@ __all__ = [
     "channel_failing",
     "channel_recovered",
     "check_result",
+    "count",
     "deadline_near",
     "disk_low",
     "download_failed",

@@ -100,6 +100,19 @@ class Index:
         with self._lock:
             self._connection.close()
 
+    def renew(self, packs: Iterable[Pack]) -> None:
+        """Begin a new file in the place of the old one, whatever is wrong with that one."""
+        with self._lock:
+            self._connection.close()
+            self._frames.clear()
+            self._in_memory = self._file is None
+            if self._file is not None:
+                index_file.remove(self._file)
+                self._connection = index_file.open_or_make(self._file)
+            else:
+                self._connection = index_file.in_memory()
+            self.insert(packs)
+
     def packs(self) -> set[bytes]:
         """Return the names of the packs that are indexed."""
         return {row[0] for row in self._rows("SELECT name FROM packs")}

@@ -30,6 +30,7 @@ def open_or_make(file: Path) -> sqlite3.Connection:
     """Open the index in `file`; a damaged one is made anew, one that cannot be opened replaced by
     an empty one in memory."""
     with suppress(OSError):  # then SQLite says why
+        file.parent.mkdir(mode=0o700, exist_ok=True)  # a copy may come without it
         os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     try:
         return _prepare(_connect(str(file)))

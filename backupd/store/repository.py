@@ -30,6 +30,7 @@ from backupd.store.keys import Key, NewKeys
 from backupd.store.opening import Opened, OpenKeys
 from backupd.store.paths import Paths
 from backupd.store.quarantine import Quarantine
+from backupd.store.reindex import Reindexed, reindex
 from backupd.store.remainders import ForgottenSnapshot, Remainder, forgotten
 from backupd.store.snapshot import Origin, Snapshot
 from backupd.store.snapshots import Snapshots
@@ -45,6 +46,7 @@ __all__ = [
     "OpenKeys",
     "Origin",
     "Problem",
+    "Reindexed",
     "Remainder",
     "Repository",
     "Snapshot",
@@ -352,11 +354,10 @@ class Repository:
         self._refresh()
         return gather(self._paths, self.derived, self._index, self.snapshots())
 
-    def rebuild_index(self) -> int:
-        """Build the object index anew from the packs; return how many there are."""
-        with self.lock("rebuild"):
-            self._refresh(anew=True)
-            return len(self._index.packs())
+    def rebuild_index(self, progress: Progress | None = None) -> Reindexed:
+        """Make the object index anew from the packs, whatever is wrong with its file."""
+        with self.lock("rebuild"), self._mutex:
+            return reindex(self._paths, self._index, self._opened.envelope, progress)
 
     def _acquire(self, verb: str) -> None:
         if self._holds == 0:
@@ -380,12 +381,12 @@ class Repository:
             self._lock.release()
             self._lock = None
 
-    def _refresh(self, *, anew: bool = False) -> None:
+    def _refresh(self) -> None:
         """Bring the index up to the packs that are there."""
         with self._mutex:
             known = self._index.packs()  # first: what is added meanwhile is then merely new
             present = set(self._paths.pack_names())
-            anew = anew or bool(known - present)
+            anew = bool(known - present)
             found = self._read_packs(present if anew else present - known)
             if found or anew:
                 self._index.insert(found, anew=anew)

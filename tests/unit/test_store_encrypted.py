@@ -87,7 +87,7 @@ def test_index_made_anew_and_members_restored(repository: Repository, tmp_path: 
     put(repository, tmp_path, week(1))
     snapshot = repository.snapshots()[0]
 
-    assert repository.rebuild_index() == 1
+    assert repository.rebuild_index().packs == 1
     repository.restore_zip(snapshot, tmp_path / "back.zip")
     repository.restore_members(snapshot, tmp_path / "members")
 
