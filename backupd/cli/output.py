@@ -15,14 +15,24 @@ if TYPE_CHECKING:
     from backupd.intake.storing import Progress
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay rows out in aligned columns, two spaces apart, without trailing blanks."""
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()
+) -> str:
+    """Lay rows out in aligned columns, two spaces apart; the columns of `numbers` to the right."""
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    sides = [str.rjust if header in numbers else str.ljust for header in headers]
     lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        "  ".join(
+            side(cell, width) for side, cell, width in zip(sides, line, widths, strict=True)
+        ).rstrip()
         for line in (headers, *rows)
     ]
     return "\n".join(lines)
+
+
+def share(part: int, whole: int) -> str:
+    """Say which part of a whole a number is; a dash where there is no whole."""
+    return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
 def when(moment: datetime | None) -> str:

@@ -8,7 +8,7 @@ import click
 
 from backupd.cli.context import Context, emit_json, iso
 from backupd.cli.output import table, when
-from backupd.notice import amount
+from backupd.notice import amount, count
 
 if TYPE_CHECKING:
     from backupd.export.versions import Counts
@@ -27,31 +27,46 @@ def command(context: Context, as_json: bool) -> None:
     if as_json:
         emit_json([_json(*row) for row in rows])
     elif rows:
-        click.echo(table(_HEADERS, [_line(*row) for row in rows]))
+        click.echo(_text(rows))
+        context.say(_legend(rows))
     else:
         context.say("no snapshots yet; next: `backupd import FILE…`, or run the daemon")
 
 
-_HEADERS = (
-    "ID", "ACCOUNT", "EXPORTED", "RECEIVED", "SIZE", "ADDED",
-    "TOTAL", "NEW", "CHANGED", "GONE", "COMPLETE", "PROVEN",
-)  # fmt: skip
+_HEADERS = ("ID", "EXPORTED", "SIZE", "ADDED", "TOTAL", "NEW", "CHANGED", "GONE", "STATE")
+_NUMBERS = ("SIZE", "ADDED", "TOTAL", "NEW", "CHANGED", "GONE")
+
+
+def _text(rows: list[tuple[Snapshot, Counts | None]]) -> str:
+    """Lay the snapshots out in 80 columns; whose they are is shown where they are of several."""
+    lines = [_line(*row) for row in rows]
+    accounts = [snapshot.account or "unknown" for snapshot, _ in rows]
+    if len(set(accounts)) == 1:
+        return table(_HEADERS, lines, _NUMBERS)
+    with_account = [(account[:8], *line) for account, line in zip(accounts, lines, strict=True)]
+    return table(("ACCOUNT", *_HEADERS), with_account, _NUMBERS)
+
+
+def _legend(rows: list[tuple[Snapshot, Counts | None]]) -> str:
+    unproven = sum(snapshot.proven_at is None for snapshot, _ in rows)
+    waiting = f"; {unproven} not proven yet: the daemon does it, or importing the file again"
+    return f"{count(len(rows), 'snapshot')}{waiting if unproven else ', all proven byte for byte'}"
 
 
 def _line(snapshot: Snapshot, counts: Counts | None) -> tuple[str, ...]:
     numbers: tuple[str, ...] = ("?",) * 4
     if counts is not None:
-        numbers = tuple(map(str, (counts.total, counts.new, counts.changed, counts.gone)))
+        numbers = tuple(
+            f"{number:,}" for number in (counts.total, counts.new, counts.changed, counts.gone)
+        )
     return (
         snapshot.id[:12],
-        (snapshot.account or "unknown")[:12],
-        when(snapshot.exported_at),
-        when(snapshot.received_at),
+        when(snapshot.exported_at or snapshot.received_at)[:10],
         amount(snapshot.size),
         amount(snapshot.stored_bytes),
         *numbers,
-        {True: "yes", False: "NO", None: "unknown"}[snapshot.complete],
-        "yes" if snapshot.proven_at else "not yet",
+        ("proven" if snapshot.proven_at else "stored")
+        + (", INCOMPLETE" if snapshot.complete is False else ""),
     )
 
 
