@@ -108,7 +108,8 @@ class Keeper:
             added = self._repository.add(source, origin, progress, prove=False)
             return Begun(source, origin, added)
         except ArchiveRefused as refused:
-            path = self._repository.quarantine(source, refused.rule, refused.detail, origin)
+            why = (refused.rule, refused.detail)
+            path = self._repository.quarantine(source, *why, origin, progress)
             kept = Quarantined(refused.rule, refused.detail, path)
             if self._rooms is not None:
                 _tell_quarantined(self._rooms, origin, kept, delivery)
@@ -126,10 +127,20 @@ class Keeper:
         started = time.monotonic()
         proven = self._repository.prove(added.snapshot, progress)
         if proven is None:
-            return replace(begun, added=self._repository.add(begun.source, begun.origin, progress))
+            return replace(begun, added=self._once_more(begun, progress))
         seconds = added.seconds + time.monotonic() - started
         now = replace(added, snapshot=proven, seconds=seconds, already_stored=False)
         return replace(begun, added=now)
+
+    def _once_more(self, begun: Begun, progress: Progress | None) -> Added:
+        added = self._repository.add(begun.source, begun.origin, progress)
+        if added.snapshot.sha256 != begun.added.snapshot.sha256:
+            raise BackupdError(
+                f'prove "{begun.source.name}": what was stored does not come back, and another file'
+                " has the name now",
+                "hand in the first file again; what lies under the name now is stored as well",
+            )
+        return added
 
     def end(
         self, begun: Begun, progress: Progress | None = None, delivery: Delivery | None = None

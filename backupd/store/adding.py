@@ -23,6 +23,7 @@ is whole but unproven: adding the file again proves it.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -30,12 +31,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import BinaryIO
 
 from backupd.errors import BackupdError, RepositoryDamaged
-from backupd.export.archive import Archive, Member, read_member, scan
+from backupd.export.archive import Archive, ArchiveRefused, Member, read_member, scan
 from backupd.export.layout import Facts, facts
 from backupd.store.envelope import Purpose
-from backupd.store.fsio import FileSystem, read_chunks, temporary
+from backupd.store.fsio import FileSystem, chunks_of, open_file, read_chunks, temporary
 from backupd.store.index import Index, Pack
 from backupd.store.ingest import CHUNK_BYTES, Ingest
 from backupd.store.memo import Memo
@@ -73,9 +75,11 @@ class Care(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The received file, hashed and scanned."""
+    """The received file, opened once, hashed and scanned; `status` is what it was before."""
 
     path: Path
+    file: BinaryIO
+    status: os.stat_result
     sha256: str
     size: int
     archive: Archive
@@ -117,26 +121,36 @@ class Adding:
             StorageFull, WriteFailed: the repository cannot take it; nothing stored is harmed.
             RepositoryDamaged: what was just written does not read back, even kept whole.
         """
+        with open_file(path) as file:  # once: whatever takes its name meanwhile is not read
+            before = os.fstat(file.fileno())
+            try:
+                return self._add(path, file, origin, attempts, prove=prove)
+            except (ArchiveRefused, RepositoryDamaged):
+                _check_unchanged(path, file, before)
+                raise
+
+    def _add(
+        self, path: Path, file: BinaryIO, origin: Origin, attempts: Iterable[Care], *, prove: bool
+    ) -> Added:
         started = time.monotonic()
-        size = path.stat().st_size
-        sha256 = self._hash(path, size)
+        status = os.fstat(file.fileno())
+        sha256 = self._hash(file, status.st_size)
         known = self._snapshots.with_sha256(sha256)
         if known is not None and self._holds(known, prove=prove):
             self._remove_twins(known)
             known = self._snapshots.get(known.id) or known
             return Added(known, True, known.kept_whole, 0, time.monotonic() - started)
-        with path.open("rb") as file:
-            source = Source(path, sha256, size, scan(file), origin)
+        source = Source(path, file, status, sha256, status.st_size, scan(file), origin)
         if known is not None:
             attempts = [care for care in attempts if care is not Care.QUICK]
         snapshot = self._store(source, known, attempts, prove=prove)
         seconds = time.monotonic() - started
         return Added(snapshot, False, snapshot.kept_whole, snapshot.stored_bytes, seconds)
 
-    def _hash(self, path: Path, size: int) -> str:
+    def _hash(self, file: BinaryIO, size: int) -> str:
         digest = hashlib.sha256()
         done = 0
-        for chunk in read_chunks(path):
+        for chunk in chunks_of(file):
             digest.update(chunk)
             done += len(chunk)
             self._progress("hash", done, size)
@@ -199,6 +213,7 @@ class Adding:
             finally:
                 writer.close()
             manifest = self._manifest(source, care, events, recipe, packs)
+            _check_unchanged(source.path, source.file, source.status)
             if packs:  # else a power cut may leave packs in place that nothing here names
                 self._files.sync_directory(staging)
             self._publish(packs)
@@ -208,7 +223,7 @@ class Adding:
 
     def _events(self, ingest: Ingest, source: Source, care: Care) -> list[Event]:
         if care is Care.WHOLE:
-            return ingest.whole(read_chunks(source.path))
+            return ingest.whole(chunks_of(source.file))
         done = 0
 
         def step(count: int) -> None:
@@ -216,8 +231,7 @@ class Adding:
             done += count
             self._progress("store", done, source.size)
 
-        with source.path.open("rb") as file:
-            return ingest.archive(file, source.archive, step)
+        return ingest.archive(source.file, source.archive, step)
 
     def _write_recipe(
         self, writer: ObjectWriter, events: list[Event], source: Source
@@ -330,13 +344,25 @@ def _placed(paths: Paths, staged: Path) -> Path | None:
     return path if path.exists() and path.samefile(staged) else None
 
 
+def _check_unchanged(path: Path, file: BinaryIO, before: os.stat_result) -> None:
+    """Refuse a file that was written to while it was read: the bytes stored are not those hashed.
+
+    Raises:
+        BackupdError: it was; nothing is stored of it.
+    """
+    now = os.fstat(file.fileno())
+    if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise BackupdError(
+            f'add "{path.name}": it was changed while it was read',
+            "wait until the file is complete, then add it again",
+        )
+
+
 def _facts(source: Source) -> Facts:
-    with source.path.open("rb") as file:
+    def read(member: Member) -> Iterator[bytes]:
+        return read_member(source.file, member)
 
-        def read(member: Member) -> Iterator[bytes]:
-            return read_member(file, member)
-
-        return facts(source.origin.file_name or source.path.name, source.archive, read)
+    return facts(source.origin.file_name or source.path.name, source.archive, read)
 
 
 def _conversations(events: Iterable[Event]) -> int:

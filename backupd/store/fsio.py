@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from backupd.errors import BackupdError, RepositoryDamaged, StorageFull
 
@@ -232,10 +232,20 @@ def temporary(directory: Path) -> Path:
 
 def read_chunks(path: Path) -> Iterator[bytes]:
     """Yield a file's bytes in pieces of at most 1 MiB; symbolic links are not followed."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        while chunk := file.read(READ_SIZE):
-            yield chunk
+    with open_file(path) as file:
+        yield from chunks_of(file)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to be read; symbolic links are not followed."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+
+
+def chunks_of(file: BinaryIO) -> Iterator[bytes]:
+    """Yield an open file's bytes from its beginning, in pieces of at most 1 MiB."""
+    file.seek(0)
+    while chunk := file.read(READ_SIZE):
+        yield chunk
 
 
 def hash_file(path: Path) -> bytes:

@@ -37,6 +37,7 @@ from backupd.store.fsio import FileSystem, NewFile, temporary
 from backupd.store.memo import Memo, stream_name
 from backupd.store.naming import Kind, key_of
 from backupd.store.prefetch import prefetched
+from backupd.store.received import again
 from backupd.store.recipe import Begin, Coding, Derived, End, Event, Raw, Ref
 from backupd.store.writer import ObjectWriter
 
@@ -157,7 +158,7 @@ class Ingest:
         chunks = read_member(file, member)
         kind = kind_of(member.name)
         if kind in (MemberKind.CONVERSATIONS, MemberKind.CHAT_HTML) and member.size > _LARGE:
-            chunks = prefetched(partial(_content_of, file.name, member))
+            chunks = prefetched(partial(_content_of, file, member))
         if kind is MemberKind.CONVERSATIONS:
             yield from self._conversations(chunks, member.name)
         elif kind is MemberKind.CHAT_HTML:
@@ -285,10 +286,10 @@ class _Glue:
         return Ref(self._writer.add(Kind.MEMBER, data, key))
 
 
-def _content_of(path: str, member: Member) -> Iterator[bytes]:
-    """Yield a member's content from a file of its own, for use in another thread."""
-    with Path(path).open("rb") as file:
-        yield from read_member(file, member)
+def _content_of(file: BinaryIO, member: Member) -> Iterator[bytes]:
+    """Yield a member's content from a position of its own, for use in another thread."""
+    with again(file) as own:
+        yield from read_member(own, member)
 
 
 def _finish(work: Iterator[None]) -> None:

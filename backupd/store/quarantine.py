@@ -7,18 +7,28 @@ the name is keyed and both files are sealed; `release` gives the received bytes 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from backupd.errors import RepositoryDamaged, UsageError
+from backupd.errors import BackupdError, RepositoryDamaged, UsageError
 from backupd.store.envelope import Envelope, Forged, Purpose
-from backupd.store.fsio import FileSystem, NewFile, hash_file, read_chunks, temporary
+from backupd.store.fsio import (
+    FileSystem,
+    NewFile,
+    chunks_of,
+    open_file,
+    read_chunks,
+    temporary,
+)
 from backupd.store.paths import Paths
 from backupd.store.sealed import seal
 from backupd.store.snapshot import Origin
+
+Progress = Callable[[str, int, int], None]
 
 _FILE, _NOTE = ".zip", ".json"
 _SEALED_FILE, _SEALED_NOTE = ".sealed", ".note"
@@ -44,19 +54,30 @@ class Quarantine:
         self._files = files
         self._envelope = envelope
 
-    def keep(self, source: Path, rule: str, detail: str, origin: Origin) -> Path:
-        """Keep a refused file as received and note why; return where."""
-        digest = hash_file(source)
-        name = self._envelope.file_name(digest)
-        target = self._paths.quarantine / f"{name}{self._suffix}"
-        if not target.exists():
-            if source.parent == self._paths.incoming and not self._envelope.encrypted:
-                self._files.publish(source, target, digest)
-            else:
-                sealed = self._envelope.seal_stream(
-                    Purpose.QUARANTINE, name.encode(), read_chunks(source)
-                )
-                self._files.write_file(target, sealed, self._paths.incoming)
+    def keep(
+        self, source: Path, rule: str, detail: str, origin: Origin, progress: Progress | None = None
+    ) -> Path:
+        """Keep a refused file as received and note why; return where.
+
+        `progress` is told ("keep", done, total): each byte is read twice, to be hashed and copied.
+
+        Raises:
+            BackupdError: the file was written to meanwhile; nothing is kept.
+        """
+        with open_file(source) as file:  # once: whatever takes its name meanwhile is not kept
+            total = 2 * os.fstat(file.fileno()).st_size
+            digest = _hash(_told(chunks_of(file), progress, 0, total))
+            name = self._envelope.file_name(digest)
+            target = self._paths.quarantine / f"{name}{self._suffix}"
+            if not target.exists():
+                if source.parent == self._paths.incoming and not self._envelope.encrypted:
+                    self._files.publish(source, target, digest)
+                else:
+                    copied = _told(chunks_of(file), progress, total // 2, total)
+                    proven = _same(copied, digest, source)
+                    context = name.encode()
+                    sealed = self._envelope.seal_stream(Purpose.QUARANTINE, context, proven)
+                    self._files.write_file(target, sealed, self._paths.incoming)
         self._note(name, rule, detail, origin)
         return target
 
@@ -132,3 +153,34 @@ class Quarantine:
     @property
     def _suffix(self) -> str:
         return _SEALED_FILE if self._envelope.encrypted else _FILE
+
+
+def _hash(chunks: Iterable[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.digest()
+
+
+def _told(
+    chunks: Iterable[bytes], progress: Progress | None, done: int, total: int
+) -> Iterator[bytes]:
+    """Yield chunks and tell how many bytes of `total` are done."""
+    for chunk in chunks:
+        done += len(chunk)
+        if progress is not None:
+            progress("keep", done, total)
+        yield chunk
+
+
+def _same(chunks: Iterable[bytes], digest: bytes, source: Path) -> Iterator[bytes]:
+    """Yield chunks; raise at the end if they are others than those that were hashed."""
+    seen = hashlib.sha256()
+    for chunk in chunks:
+        seen.update(chunk)
+        yield chunk
+    if seen.digest() != digest:
+        raise BackupdError(
+            f'quarantine "{source.name}": it was changed while it was read',
+            "wait until the file is complete, then hand it in again",
+        )

@@ -231,10 +231,12 @@ class Repository:
             proving.write_proof(self._paths, self._files, self._snapshots.envelope, snapshot)
         return self._snapshots.get(snapshot.id)
 
-    def quarantine(self, source: Path, rule: str, detail: str, origin: Origin) -> Path:
+    def quarantine(
+        self, source: Path, rule: str, detail: str, origin: Origin, progress: Progress | None = None
+    ) -> Path:
         """Keep a refused file as received and note why; return where. The source stays too."""
         with self.lock("quarantine"):
-            return self._quarantine.keep(source, rule, detail, origin)
+            return self._quarantine.keep(source, rule, detail, origin, progress)
 
     def release(self, selector: str, target: Path) -> int:
         """Write a quarantined file, named by a beginning of its name, as received; return its size.
