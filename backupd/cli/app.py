@@ -115,8 +115,8 @@ def _run(arguments: list[str] | None) -> int:
         result = cli.main(args=arguments, prog_name="backupd", standalone_mode=False)
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt) as leaving:
+        click.echo(_left(leaving), err=True)
         return ExitCode.INTERRUPTED
     except click.ClickException as error:
         error.show()
@@ -131,6 +131,12 @@ def _run(arguments: list[str] | None) -> int:
         _show(_internal(error))
         return ExitCode.FAILED
     return int(result) if isinstance(result, int) else ExitCode.OK
+
+
+def _left(leaving: BaseException) -> str:
+    """Say that a person stopped it: by Ctrl-C, or by saying no to what was asked."""
+    by_key = isinstance(leaving.__cause__ or leaving, EOFError | KeyboardInterrupt)
+    return "interrupted; nothing that is stored was harmed" if by_key else "not done"
 
 
 def _internal(error: Exception) -> BackupdError:

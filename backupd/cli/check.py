@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from backupd.cli.context import Context, emit_json
-from backupd.cli.output import fail, progress_bar
+from backupd.cli.output import fail
+from backupd.cli.progress import progress_bar
 from backupd.errors import ExitCode, UsageError
 from backupd.notice import amount
 

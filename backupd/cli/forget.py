@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from backupd.cli.context import Context, emit_json, iso, now
-from backupd.cli.output import progress_bar, table, when
+from backupd.cli.output import table, when
+from backupd.cli.progress import progress_bar
 from backupd.errors import UsageError
 from backupd.notice import amount
 

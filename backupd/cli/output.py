@@ -1,18 +1,11 @@
-"""How values look on a terminal: tables, times, progress."""
+"""How values look on a terminal: tables, times, bad news."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from backupd.intake.storing import Progress
 
 
 def table(
@@ -38,35 +31,6 @@ def share(part: int, whole: int) -> str:
 def when(moment: datetime | None) -> str:
     """Write a time for a person, in the machine's time zone."""
     return "-" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-@contextmanager
-def progress_bar(quiet: bool, files: int = 1) -> Iterator[Progress | None]:
-    """Show progress on a terminal's stderr, a line for each stage; None where nobody sees it.
-
-    With several files, how many of them were begun is shown too.
-    """
-    from rich.console import Console
-
-    coloured = click.get_current_context().color is not False
-    console = Console(stderr=True, no_color=not coloured)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    from rich.progress import Progress as Bar
-
-    with Bar(console=console, transient=True) as bar:
-        whole = bar.add_task("files", total=files, visible=files > 1)
-        tasks: dict[str, TaskID] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage)
-            bar.update(tasks[stage], completed=done, total=total or None)
-            if stage == "hash" and done == total:
-                bar.advance(whole)
-
-        yield show
 
 
 def fail(text: str) -> None:

@@ -6,7 +6,7 @@ import click
 
 from backupd.cli.context import Context, emit_json
 from backupd.cli.forget import confirm, prune_json, prune_text
-from backupd.cli.output import progress_bar
+from backupd.cli.progress import progress_bar
 from backupd.notice import amount
 
 

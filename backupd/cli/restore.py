@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from backupd.cli.context import Context
-from backupd.cli.output import progress_bar
+from backupd.cli.progress import progress_bar
 from backupd.notice import amount
 
 _QUARANTINE = "quarantine/"

@@ -9,24 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from backupd.errors import BackupdError, RepositoryLocked, StorageFull
-from backupd.intake.storing import Begun, Keeper, Progress, Quarantined, Stored
+from backupd.intake.storing import Begun, Keeper, Quarantined, Stored
 from backupd.store.repository import Origin
 
-Result = tuple[Path, Stored | Quarantined | BackupdError]
+FileProgress = Callable[[Path, str, int, int], None]
+Outcome = Stored | Quarantined | BackupdError
+Result = tuple[Path, Outcome]
 
 
 def store_all(
     keeper: Keeper,
     files: Iterable[Path],
     origin_of: Callable[[Path], Origin],
-    progress: Progress | None = None,
+    progress: FileProgress | None = None,
 ) -> Iterator[Result]:
     """Store files in the order given and yield each with what became of it.
 
-    A file that fails by itself does not keep the others out.
+    A file that fails by itself does not keep the others out. `progress` is told (file, stage,
+    done, total) from two threads.
 
     Raises:
         RepositoryLocked, StorageFull: nothing more can be stored; what was stored was yielded.
@@ -34,8 +38,9 @@ def store_all(
     with ThreadPoolExecutor(1, "backupd-prover") as prover:
         before: tuple[Path, Future[Begun]] | None = None
         for file in files:
+            told = partial(progress, file) if progress else None
             try:
-                begun = keeper.begin(file, origin_of(file), progress)
+                begun = keeper.begin(file, origin_of(file), told)
             except BackupdError as error:
                 yield from _ended(keeper, before)
                 before = None
@@ -46,7 +51,7 @@ def store_all(
             if isinstance(begun, Quarantined):
                 yield file, begun
             else:
-                before = file, prover.submit(keeper.prove, begun, progress)
+                before = file, prover.submit(keeper.prove, begun, told)
         yield from _ended(keeper, before)
 
 

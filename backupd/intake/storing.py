@@ -20,6 +20,7 @@ from backupd import notice
 from backupd.catalog import Catalog, SnapshotSummary
 from backupd.errors import BackupdError
 from backupd.export.archive import ArchiveRefused
+from backupd.export.versions import Counts
 from backupd.intake.matching import Candidate, match
 from backupd.intake.rooms import Rooms
 from backupd.ledger.deliveries import Delivery
@@ -36,10 +37,14 @@ UNSURE = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A snapshot that is in the repository, and the delivery that it ended, if any."""
+    """A snapshot that is in the repository, and the delivery that it ended, if any.
+
+    `counts` say what it was to those before it; None if the catalog could not tell.
+    """
 
     added: Added
     delivery: Delivery | None
+    counts: Counts | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,8 @@ class Keeper:
         if self._rooms is not None:
             delivery = delivery or _fitting(self._rooms, begun.origin, begun.added)
             _record(self._rooms, begun.added, delivery)
-        return Stored(begun.added, delivery)
+        summary = _summary(self._catalog, begun.added.snapshot)
+        return Stored(begun.added, delivery, summary.counts if summary else None)
 
 
 def _reading(progress: Progress, _slices: int, size: int) -> None:
@@ -212,7 +218,7 @@ def _close_requests(
 def _stored_notice(
     rooms: Rooms, added: Added, delivery: Delivery | None, now: datetime
 ) -> notice.Notice:
-    summary = _summary(rooms, added.snapshot)
+    summary = _summary(rooms.catalog, added.snapshot)
     return notice.stored(
         snapshot=added.snapshot.id,
         delivery=delivery.id if delivery else None,
@@ -225,9 +231,9 @@ def _stored_notice(
     )
 
 
-def _summary(rooms: Rooms, snapshot: Snapshot) -> SnapshotSummary | None:
+def _summary(catalog: Catalog, snapshot: Snapshot) -> SnapshotSummary | None:
     try:
-        return rooms.catalog.summary(snapshot.id)
+        return catalog.summary(snapshot.id)
     except BackupdError as error:
         log.warning("catalog: %s", error.message)  # derived: the snapshot is told of without counts
         return None
@@ -246,7 +252,7 @@ def _findings(rooms: Rooms, added: Added) -> Iterator[notice.Notice]:
         yield notice.incomplete_export(snapshot=snapshot.id, reasons=snapshot.incomplete_reasons)
     if snapshot.unknown_parts:
         yield notice.unknown_parts(snapshot=snapshot.id, parts=snapshot.unknown_parts)
-    summary = _summary(rooms, snapshot)
+    summary = _summary(rooms.catalog, snapshot)
     if summary is not None and summary.mass_drop:
         now = summary.counts.total
         yield notice.mass_drop(snapshot=snapshot.id, before=now + summary.missing, now=now)

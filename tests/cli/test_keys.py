@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import select
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +13,7 @@ from backupd.store.derived import lies_in_memory
 from tests.cli.test_verbs import backupd
 from tests.support.sealing import PASSPHRASE, made
 from tests.support.storing import week
+from tests.support.terminal import Terminal
 
 NEW = "another long passphrase"
 
@@ -261,48 +257,6 @@ def test_configuration_names_credential_and_cache(tmp_path: Path, secrets: Path)
     (encryption,) = [entry for entry in json.loads(found) if entry["check"] == "encryption"]
     assert "1 passphrase(s), 1 recovery key(s)" in encryption["seen"]
     assert encryption["verdict"] == "caution"
-
-
-class Terminal:
-    """The program at a terminal of its own, answered by what it asks."""
-
-    def __init__(self, *arguments: str | Path) -> None:
-        self._master, slave = pty.openpty()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "backupd", *map(str, arguments)],
-            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TERM": "dumb",
-                 "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
-        )  # fmt: skip
-        os.close(slave)
-        self.seen = ""
-        self._read = 0
-
-    def until(self, pattern: str) -> re.Match[str]:
-        """Read until the pattern appears after what was matched before."""
-        end = time.monotonic() + 60
-        while True:
-            found = re.search(pattern, self.seen[self._read :])
-            if found:
-                self._read += found.end()
-                return found
-            assert time.monotonic() < end, self.seen
-            if select.select([self._master], [], [], 1)[0]:
-                self.seen += os.read(self._master, 4096).decode()
-
-    def type(self, text: str) -> None:
-        """Type a line."""
-        os.write(self._master, text.encode() + b"\n")
-
-    def ended(self) -> int:
-        """Read the rest; return the exit code."""
-        try:
-            while data := os.read(self._master, 4096):
-                self.seen += data.decode()
-        except OSError:  # the other side is closed
-            pass
-        os.close(self._master)
-        return self._process.wait(30)
 
 
 def test_at_a_terminal_the_recovery_key_is_shown_once_and_typed_back(tmp_path: Path) -> None:
