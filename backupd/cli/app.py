@@ -19,6 +19,7 @@ from backupd import __version__
 from backupd.cli import streams
 from backupd.cli.context import Context
 from backupd.errors import BackupdError, ConfigError, ExitCode
+from backupd.notice import plain
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +128,9 @@ def _run(arguments: list[str] | None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and streams.is_of_output(error):
             return streams.give_up(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            _show(_of_file(error))
+            return ExitCode.FAILED
         log.debug("internal error", exc_info=error)
         _show(_internal(error))
         return ExitCode.FAILED
@@ -137,6 +141,17 @@ def _left(leaving: BaseException) -> str:
     """Say that a person stopped it: by Ctrl-C, or by saying no to what was asked."""
     by_key = isinstance(leaving.__cause__ or leaving, EOFError | KeyboardInterrupt)
     return "interrupted; nothing that is stored was harmed" if by_key else "not done"
+
+
+def _of_file(error: OSError) -> BackupdError:
+    """Return what to say of a file that the system refused, where no room has words for it."""
+    cause = (error.strerror or "failed").lower()
+    hint = (
+        "run as the user that owns it, or let this user in"
+        if isinstance(error, PermissionError)
+        else "look at that place and its disk; nothing that is stored was harmed"
+    )
+    return BackupdError(f'use "{plain(os.fsdecode(error.filename))}": {cause}', hint)
 
 
 def _internal(error: Exception) -> BackupdError:

@@ -44,6 +44,11 @@ def command(
     else:
         for problem in problems:
             fail(problem)
+        if problems:
+            context.say(
+                "next: what is not named still restores; keep the disk from being written to, and"
+                " see “When check finds damage” in docs/restore.md"
+            )
         context.say(
             f"{report.snapshots} snapshots, {report.packs} packs, {report.objects} objects,"
             f" {amount(report.bytes_read)} read, {len(report.drilled)} exports rebuilt:"

@@ -93,10 +93,14 @@ class Context:
 
     @contextmanager
     def catalog(self, repository: Repository) -> Iterator[Catalog]:
-        """Open the catalog of a repository, brought up to date, and close it afterwards."""
+        """Open the catalog of a repository, brought up to date, and close it afterwards.
+
+        Where it cannot be written, as in a copy that is mounted read-only, it lives in memory.
+        """
         from backupd.catalog import Catalog
 
-        catalog = Catalog.open(repository.catalog)
+        place = repository.catalog
+        catalog = Catalog.open(place if place is not None and _may_write(place) else None)
         try:
             catalog.sync(repository)
             yield catalog
@@ -118,6 +122,11 @@ class Context:
         """Write one line for the person, to stderr, unless `--quiet`."""
         if not self.quiet:
             click.echo(text, err=True)
+
+
+def _may_write(file: Path) -> bool:
+    there = file if file.exists() else file.parent
+    return os.access(there, os.W_OK) and os.access(file.parent, os.W_OK)
 
 
 def _moved(settings: Settings, path: Path) -> Settings:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from backupd.cli.context import Context
 from backupd.cli.progress import progress_bar
+from backupd.errors import UsageError
 from backupd.notice import amount
 
 _QUARANTINE = "quarantine/"
@@ -19,7 +21,7 @@ _QUARANTINE = "quarantine/"
     "--output",
     required=True,
     type=click.Path(),
-    help="A new file for the ZIP; a directory (existing, or ending in /) for its members.",
+    help="A new file for the ZIP; - for stdout; a directory (or a name ending in /) for members.",
 )
 @click.pass_obj
 def command(context: Context, snapshot: str, output: str) -> None:
@@ -31,6 +33,10 @@ def command(context: Context, snapshot: str, output: str) -> None:
     if snapshot.startswith(_QUARANTINE):
         _release(context, snapshot.removeprefix(_QUARANTINE), Path(output))
         return
+    if output == "-":
+        _pour(context, snapshot)
+        return
+    _check_parent(output)
     with context.repository() as repository, progress_bar(context.quiet) as progress:
         if snapshot == "remainder":
             count = repository.keeping.restore_remainders(Path(output))
@@ -43,10 +49,33 @@ def command(context: Context, snapshot: str, output: str) -> None:
             context.say(f"{count} members of snapshot {found.id[:12]} restored to {output}")
         else:
             repository.restore_zip(found, target, progress)
-            context.say(
-                f"snapshot {found.id[:12]} restored to {output}:"
-                f" {amount(found.size)}, SHA-256 {found.sha256} as received"
-            )
+            context.say(f"snapshot {found.id[:12]} restored to {output}: {amount(found.size)}")
+            context.say(f"SHA-256 as received: {found.sha256}")
+
+
+def _check_parent(output: str) -> None:
+    """Refuse a place in no directory in the words of the person, before anything is read."""
+    parent = Path(output).absolute().parent
+    if not parent.is_dir():
+        raise UsageError(
+            f'restore to "{output}": there is no directory "{parent}"',
+            "make it first, or choose another place",
+        )
+
+
+def _pour(context: Context, snapshot: str) -> None:
+    """Write the ZIP to stdout; whether it was right is known, and told, at its end only."""
+    if sys.stdout.isatty():
+        raise UsageError(
+            "restore to stdout: a ZIP is nothing to read on a terminal",
+            "lead it into a program or a file, or give --output FILE",
+        )
+    with context.repository() as repository:
+        found = repository.find(snapshot)
+        for chunk in repository.rebuild(found):
+            sys.stdout.buffer.write(chunk)
+    context.say(f"snapshot {found.id[:12]} written: {amount(found.size)}")
+    context.say(f"SHA-256 as received: {found.sha256}")
 
 
 def _release(context: Context, name: str, target: Path) -> None:

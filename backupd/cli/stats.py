@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MOST = 30
 """So many snapshots are shown one by one; of more, the years and the newest ones."""
 _NEWEST = 10
+_MUCH = 20  # proofs, pins and header are far less than such a part
 _WHAT = {
     "conversation": "versions of conversations",
     "html": "chat.html, if underivable",
@@ -58,6 +59,9 @@ def command(context: Context, every: bool, as_json: bool) -> None:
         click.echo("\n" + kinds(stats))
     if snapshots:
         click.echo("\n" + growth(snapshots, every=every))
+        rest = stats.stored_bytes - sum(one.stored_bytes for one in snapshots)
+        if rest > stats.stored_bytes / _MUCH:
+            click.echo(f"\nadded by snapshots that are forgotten now: {amount(rest)}")
     click.echo(f"\nderived files, may be deleted: {amount(stats.cache_bytes)}")
     if stats.quarantine_bytes:
         click.echo(f"in quarantine: {amount(stats.quarantine_bytes)}")

@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,9 @@ def locate(flag: str | None, environ: Mapping[str, str]) -> Path:
         return Path(named)
     places = [*_user_files(environ), SYSTEM_FILE]
     for place in places:
-        if place.is_file():
-            return place
+        with suppress(PermissionError):  # a home of somebody else's, as under sudo or setpriv
+            if place.is_file():
+                return place
     raise ConfigError(
         f"find configuration: none at {' or '.join(map(str, places))}",
         hint=f"make one with `backupd config generate > {places[0]}`, or name it with --config",

@@ -96,7 +96,8 @@ def read(paths: Paths) -> Header:
     """
     if not paths.header.is_file():
         raise RepositoryMissing(
-            f'open repository "{paths.root}": there is none', "make one with init"
+            f'open repository "{paths.root}": there is none',
+            "`backupd init` makes one; or name another place with --repository",
         )
     _check_owner(paths.root)
     data = _read(paths)

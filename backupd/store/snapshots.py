@@ -88,7 +88,7 @@ class Snapshots:
         if len(found) == 1 and selector:
             return found[0]
         cause = "it means several" if found else "there is none"
-        hint = "give more of its id; snapshots lists them" if found else "snapshots lists them"
+        hint = f"{'give more of its id; ' if found else ''}`backupd snapshots` lists them"
         raise UsageError(f'find snapshot "{selector}": {cause}', hint)
 
     def named_packs(self) -> set[str] | None:
