@@ -10,7 +10,7 @@ from backupd.cli.context import Context, emit_json
 from backupd.cli.output import fail
 from backupd.cli.progress import progress_bar
 from backupd.errors import ExitCode, UsageError
-from backupd.notice import amount
+from backupd.notice import amount, count
 
 if TYPE_CHECKING:
     from backupd.store.repository import Subset
@@ -50,9 +50,10 @@ def command(
                 " see “When check finds damage” in docs/restore.md"
             )
         context.say(
-            f"{report.snapshots} snapshots, {report.packs} packs, {report.objects} objects,"
-            f" {amount(report.bytes_read)} read, {len(report.drilled)} exports rebuilt:"
-            f" {'no damage' if not problems else f'{len(problems)} problem(s)'}"
+            f"{count(report.snapshots, 'snapshot')}, {count(report.packs, 'pack')},"
+            f" {count(report.objects, 'object')}, {amount(report.bytes_read)} read,"
+            f" {count(len(report.drilled), 'export')} rebuilt:"
+            f" {count(len(problems), 'problem') if problems else 'no damage'}"
         )
     return ExitCode.DAMAGED if problems else ExitCode.OK
 

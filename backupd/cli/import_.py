@@ -150,7 +150,10 @@ def _told(context: Context, file: Path, result: Outcome, *, alone: bool) -> Exit
         return result.exit_code
     if isinstance(result, Quarantined):
         fail(f"{name}: kept in quarantine, it breaks the rule {result.rule}: {result.detail}")
-        context.say(f"next: the bytes are safe in {result.path}; download the export again")
+        context.say(
+            "next: download the export again; what was received is kept, and comes back by"
+            f" `backupd restore quarantine/{result.path.stem[:12]} --output FILE`"
+        )
         return ExitCode.FINDINGS
     snapshot = result.added.snapshot
     if result.added.already_stored:

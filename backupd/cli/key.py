@@ -24,7 +24,7 @@ def command() -> None:
     """Keys of an encrypted repository: passphrases and recovery keys."""
 
 
-@command.command("list")
+@command.command("list", short_help="List the keys.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.pass_obj
 def list_(context: Context, as_json: bool) -> None:
@@ -39,7 +39,7 @@ def list_(context: Context, as_json: bool) -> None:
         click.echo(table(("ID", "KIND", "CREATED"), rows))
 
 
-@command.command("add")
+@command.command("add", short_help="Add a passphrase or a recovery key.")
 @click.option("--recovery", is_flag=True, help="Add a recovery key instead of a passphrase.")
 @click.option(
     "--recovery-key-file", type=_FILE, help="With --recovery: write it there instead of showing it."
@@ -65,7 +65,7 @@ def add(context: Context, recovery: bool, recovery_key_file: Path | None) -> Non
     context.say(f"key {made[:12]} added; earlier ones still open the repository")
 
 
-@command.command("remove")
+@command.command("remove", short_help="Remove a key.")
 @click.argument("key_id", metavar="ID")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
@@ -90,7 +90,7 @@ def remove(context: Context, key_id: str, yes: bool) -> None:
         context.say("no recovery key is left; next: `backupd key add --recovery`")
 
 
-@command.command("export")
+@command.command("export", short_help="Print the master key for a safe.")
 @click.option("--output", type=_FILE, help="Write it to a new file instead of stdout.")
 @click.pass_obj
 def export(context: Context, output: Path | None) -> None:
@@ -108,7 +108,7 @@ def export(context: Context, output: Path | None) -> None:
     context.say("whoever has this reads everything, and it cannot be removed: keep it on paper")
 
 
-@command.command("recover")
+@command.command("recover", short_help="Open with a recovery key, set a new passphrase.")
 @click.option("--recovery-key-file", type=_FILE, help="Read the recovery key from there.")
 @click.pass_obj
 def recover(context: Context, recovery_key_file: Path | None) -> None:

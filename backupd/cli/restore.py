@@ -40,7 +40,10 @@ def command(context: Context, snapshot: str, output: str) -> None:
     with context.repository() as repository, progress_bar(context.quiet) as progress:
         if snapshot == "remainder":
             count = repository.keeping.restore_remainders(Path(output))
-            context.say(f"{count} files of forgotten snapshots restored to {output}")
+            if count:
+                context.say(f"{count} files of forgotten snapshots restored to {output}")
+            else:
+                context.say("there is no remainder: nothing that had to stay was forgotten")
             return
         found = repository.find(snapshot)
         target = Path(output)
