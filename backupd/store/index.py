@@ -100,18 +100,23 @@ class Index:
         with self._lock:
             self._connection.close()
 
-    def renew(self, packs: Iterable[Pack]) -> None:
-        """Begin a new file in the place of the old one, whatever is wrong with that one."""
+    def renew(self, packs: list[Pack]) -> None:
+        """Hold these packs and nothing else.
+
+        In the same file, where others may be reading, if SQLite finds it sound; else in a new one.
+        """
         with self._lock:
-            self._connection.close()
-            self._frames.clear()
-            self._in_memory = self._file is None
+            if index_file.is_sound(self._connection):
+                self.insert(packs, anew=True)  # goes on in memory if the file is no good after all
+                if not self._in_memory:
+                    return
             if self._file is not None:
+                self._connection.close()
+                self._frames.clear()
                 index_file.remove(self._file)
                 self._connection = index_file.open_or_make(self._file)
-            else:
-                self._connection = index_file.in_memory()
-            self.insert(packs)
+                self._in_memory = False
+                self.insert(packs)
 
     def packs(self) -> set[bytes]:
         """Return the names of the packs that are indexed."""

@@ -52,6 +52,15 @@ def is_damage(error: sqlite3.Error) -> bool:
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+def is_sound(connection: sqlite3.Connection) -> bool:
+    """Return whether SQLite finds nothing wrong with the whole file."""
+    try:
+        answer: str = connection.execute("PRAGMA quick_check").fetchone()[0]
+    except sqlite3.Error:
+        return False
+    return answer == "ok"
+
+
 def remove(file: Path) -> None:
     """Remove the file and what SQLite keeps beside it, as far as it goes."""
     with suppress(OSError):

@@ -24,7 +24,7 @@ class Reindexed:
 def reindex(
     paths: Paths, index: Index, envelope: Envelope, progress: Progress | None = None
 ) -> Reindexed:
-    """Begin the index in a new file, whatever is wrong with the old one.
+    """Fill the index anew, whatever is wrong with it.
 
     `progress` is told ("index", packs read, packs). What the index remembers besides the packs are
     mere hints; they come back with the next exports. Whoever calls holds the writers' lock.
