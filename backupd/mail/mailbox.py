@@ -1,4 +1,4 @@
-"""One logged-in, read-only IMAP connection; the only module that knows imapclient.
+"""One logged-in, read-only IMAP connection; with `login` the only module that knows imapclient.
 
 Whatever goes wrong on the wire ends as `MailboxUnreachable` (worth another try) or `MailboxRefused`
 (the login; never tried again without a change). What must stay here, and why:
@@ -17,7 +17,6 @@ Whatever goes wrong on the wire ends as `MailboxUnreachable` (worth another try)
 from __future__ import annotations
 
 import logging
-import re
 import ssl
 import time
 from collections.abc import Iterator, Sequence
@@ -25,21 +24,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from imapclient import IMAPClient, SocketTimeout
 from imapclient.exceptions import (
     CapabilityError,
     IMAPClientAbortError,
     IMAPClientError,
-    LoginError,
 )
 
-from backupd.errors import MailboxRefused, MailboxUnreachable
-from backupd.mail.answers import FOREIGN, cause, is_broken, is_passing, quoted
+from backupd.errors import MailboxUnreachable
+from backupd.mail.answers import FOREIGN, cause, is_passing
 from backupd.mail.cursor import SearchPlan
 from backupd.mail.guard import Guard
+from backupd.mail.login import ServerSettings, check_login, log_in
 from backupd.mail.message import MAX_BYTES, safe
 
 # The library logs every line it reads, mail bodies included, at DEBUG.
@@ -55,30 +53,6 @@ FAREWELL_SECONDS = 3.0
 
 _SPECIAL_USES = (b"\\junk", b"\\all")
 _HEADER = "BODY.PEEK[HEADER.FIELDS (FROM SUBJECT DATE MESSAGE-ID)]"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-class ServerSettings(Protocol):
-    """What must be known of a mailbox to log in; `config.MailboxSettings` satisfies it."""
-
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int: ...
-    @property
-    def security(self) -> str: ...
-    @property
-    def ca_file(self) -> Path | None: ...
-    @property
-    def username(self) -> str: ...
-    @property
-    def auth(self) -> str: ...
-    @property
-    def folders(self) -> tuple[str, ...] | None: ...
-    @property
-    def connect_timeout(self) -> float: ...
-    @property
-    def read_timeout(self) -> float: ...
 
 
 class FolderMissing(MailboxUnreachable):
@@ -248,10 +222,10 @@ def connect(settings: ServerSettings, secret: str, guard: Guard) -> Session:
         MailboxUnreachable: no connection, no valid certificate, or a passing fault of the server.
         MailboxRefused: the login was refused, or the settings make it impossible.
     """
-    _check_login(settings, secret)
+    check_login(settings, secret)
     client = _open(settings, guard)
     try:
-        _login(client, settings, secret)
+        log_in(client, settings, secret)
     except BaseException:
         _shut(client, guard)
         raise
@@ -285,20 +259,6 @@ def probe(settings: ServerSettings, secret: str) -> str:
     return (
         f"logged in at {settings.host}; folders {', '.join(safe(f, 60) for f in folders)}; {idle}"
     )
-
-
-def _check_login(settings: ServerSettings, secret: str) -> None:
-    if settings.security not in ("tls", "starttls"):
-        raise MailboxRefused(
-            f'log in to "{safe(settings.host, 80)}": a password is never sent in clear text',
-            'set security to "tls" or "starttls"',
-        )
-    if not secret or _CONTROL.search(settings.username) or _CONTROL.search(secret):
-        raise MailboxRefused(
-            f'log in to "{safe(settings.host, 80)}": the password is empty, or it or the user name'
-            " holds a line break or control character",
-            "set the credential again",
-        )
 
 
 def _open(settings: ServerSettings, guard: Guard) -> IMAPClient:
@@ -343,34 +303,6 @@ def _connect_error(place: str, problem: BaseException) -> MailboxUnreachable:
             'use port 993 and security = "tls"',
         )
     return MailboxUnreachable(f"{place}: {cause(problem)}", "check host, port and network")
-
-
-def _login(client: IMAPClient, settings: ServerSettings, secret: str) -> None:
-    what = f'log in to "{safe(settings.host, 80)}" as "{safe(settings.username, 80)}"'
-    try:
-        if settings.auth == "oauth2":
-            client.oauth2_login(settings.username, secret)
-        elif client.has_capability("AUTH=PLAIN"):
-            client.plain_login(settings.username, secret)
-        else:
-            client.login(settings.username, secret)
-    except LoginError as problem:
-        # The library wraps everything into LoginError, a connection that broke as well.
-        broke = isinstance(problem.__context__, IMAPClientAbortError) or is_broken(problem)
-        answer = quoted(problem).replace(secret, "…")
-        if broke or is_passing(answer):
-            reason = "the connection broke" if broke else answer
-            raise MailboxUnreachable(f"{what}: {reason}") from None
-        raise MailboxRefused(
-            f"{what}: refused: {answer}",
-            "set the credential again, then reload; many providers want an app password",
-        ) from None
-    except UnicodeError:
-        raise MailboxRefused(
-            f"{what}: the server takes only ASCII passwords", "choose an ASCII password"
-        ) from None
-    except FOREIGN as problem:
-        raise MailboxUnreachable(f"{what}: {cause(problem)}") from None
 
 
 def _summary(uid: int, data: dict[bytes, Any]) -> Summary | None:

@@ -32,10 +32,10 @@ from datetime import datetime, timedelta
 
 from backupd.errors import BackupdError, CredentialError, MailboxRefused, MailboxUnreachable
 from backupd.mail.guard import Guard
+from backupd.mail.login import ServerSettings
 from backupd.mail.mailbox import (
     FolderMissing,
     Idling,
-    ServerSettings,
     Session,
     connect,
     watched_folders,
@@ -84,10 +84,13 @@ class Watcher:
         poll: timedelta = timedelta(minutes=5),
         *,
         pace: Pace | None = None,
+        renew: Callable[[str], str | None] | None = None,
     ) -> None:
+        """Prepare; `renew` gives another secret in place of a refused one, or None."""
         self.name = name
         self._settings = settings
         self._secret = secret
+        self._renew = renew
         self._sink = sink
         self._clock = clock
         self._poll = poll.total_seconds()
@@ -294,7 +297,8 @@ class Watcher:
         """Connect with the password that worked last; ask for it if there is none or it changed.
 
         Asking each time would run a password program, which may want a person, at each poll. A
-        token is always asked for: it is short-lived.
+        token is always asked for: it is short-lived. One refused secret is answered with another
+        one at most once.
         """
         known = self._remembered
         secret = known or self._secret()
@@ -302,11 +306,22 @@ class Watcher:
             session = connect(self._settings, secret, guard)
         except MailboxRefused:
             self._remembered = None
-            if known is None or (secret := self._secret()) == known:
+            other = self._other(secret, known)
+            if other is None:
                 raise
+            secret = other
             session = connect(self._settings, secret, guard)
         self._remembered = secret if self._settings.auth == "password" else None
         return session
+
+    def _other(self, refused: str, known: str | None) -> str | None:
+        """Return a secret that may do better than a refused one, if there is any."""
+        if self._renew is not None:
+            return self._renew(refused)
+        if known is None:
+            return None
+        asked = self._secret()
+        return None if asked == known else asked
 
     def _abort(self) -> None:
         with self._lock:
