@@ -1,4 +1,4 @@
-"""Owner of httpx: one GET at a time, each on a connection of its own.
+"""Owner of httpx: one request at a time, each on a connection of its own.
 
 Hides httpx from the rest: what goes in is a URL and header fields, what comes out is an `Incoming`
 or an `Ended`. `httpx.Client` is left out on purpose: it parses the target of a redirect before the
@@ -9,7 +9,7 @@ What is left decodes nothing and follows nothing; the libraries' loggers are shu
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
@@ -62,7 +62,22 @@ class Client:
         Raises:
             Ended: no answer came, or its body breaks off while it is read.
         """
-        response = self._send(url, extra)
+        with self._exchange(self._request("GET", url, extra, b"")) as incoming:
+            yield incoming
+
+    @contextmanager
+    def post(self, url: str, extra: tuple[tuple[str, str], ...], body: bytes) -> Iterator[Incoming]:
+        """Send `body` to `url`, which must have come from the configuration.
+
+        Raises:
+            Ended: as `get`.
+        """
+        with self._exchange(self._request("POST", url, extra, body)) as incoming:
+            yield incoming
+
+    @contextmanager
+    def _exchange(self, request: Callable[[], httpx.Request]) -> Iterator[Incoming]:
+        response = self._send(request)
         try:
             fields = Headers.of(
                 (name.decode("ascii", "replace"), value.decode("ascii", "replace"))
@@ -72,16 +87,21 @@ class Client:
         finally:
             response.close()
 
-    def _send(self, url: str, extra: tuple[tuple[str, str], ...]) -> httpx.Response:
+    def _request(
+        self, method: str, url: str, extra: tuple[tuple[str, str], ...], body: bytes
+    ) -> Callable[[], httpx.Request]:
+        return lambda: httpx.Request(
+            method,
+            url,
+            headers=_fields(extra),
+            content=body or None,
+            extensions={"target": _target(url), "timeout": self._timeout.as_dict()},
+        )
+
+    def _send(self, request: Callable[[], httpx.Request]) -> httpx.Response:
         self._pace.begin_head()
         try:
-            request = httpx.Request(
-                "GET",
-                url,
-                headers=_fields(extra),
-                extensions={"target": _target(url), "timeout": self._timeout.as_dict()},
-            )
-            response = self._transport.handle_request(request)
+            response = self._transport.handle_request(request())
         except _FOREIGN as exc:
             _translate(exc)
         self._pace.end_head()
@@ -108,7 +128,7 @@ class _Transport(httpx.BaseTransport):
                     scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
                 ),
                 headers=request.headers.raw,
-                content=b"",
+                content=request.read(),
                 extensions=request.extensions,
             )
         )
