@@ -30,7 +30,9 @@ from backupd.config.schema import (
 )
 from backupd.config.values import parse_name
 
-_SECRET = re.compile(r"pass(word|wd|phrase)?$|token|secret|api_?key|cookies?$|bearer", re.I)
+_SECRET = re.compile(
+    r"pass(word|wd|phrase)?$|token(?!_end)|secret(?!_cred)|api_?key|cookies?$|bearer", re.I
+)
 _MISPLACED = (
     "secrets do not belong in this file; store it with `backupd secret set NAME` and write "
     '`credential = "NAME"` instead'

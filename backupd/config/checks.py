@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from backupd.config.oauth import check_oauth
 from backupd.config.problems import Place, Report
 from backupd.config.schema import Settings
 from backupd.config.values import parse_optional_path
@@ -79,8 +80,7 @@ def _path(value: object) -> Path | None:
 def _check_mailbox(
     mailbox: Mapping[str, Any], place: Place, repository: object, report: Report
 ) -> None:
-    if mailbox.get("auth") == "oauth2":
-        report.add((*place, "auth"), '"oauth2" is not available in this version; use "password"')
+    check_oauth(mailbox, place, report)
     if "/" in str(mailbox.get("host", "")):
         report.add((*place, "host"), "must be a host name, not a URL")
     _check_ca_file(mailbox.get("ca_file"), (*place, "ca_file"), report)

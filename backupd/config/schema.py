@@ -31,6 +31,7 @@ from backupd.config.values import (
     parse_path,
     parse_seconds,
     parse_size,
+    parse_web_address,
 )
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -39,6 +40,7 @@ Size = Annotated[int, BeforeValidator(parse_size)]
 Cache = Annotated[str, BeforeValidator(parse_cache)]
 Name = Annotated[str, BeforeValidator(parse_name)]
 Endpoint = Annotated[str, BeforeValidator(parse_endpoint)]
+WebAddress = Annotated[str, BeforeValidator(parse_web_address)]
 AbsolutePath = Annotated[Path, BeforeValidator(parse_path)]
 OptionalPath = Annotated[Path | None, BeforeValidator(parse_optional_path)]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -90,6 +92,13 @@ class MailboxSettings(Table):
     username: Text
     auth: Literal["password", "oauth2"] = "password"
     credential: Name = ""
+    oauth_provider: Literal["google", "microsoft", "token"] | None = None
+    oauth_client_id: Text | None = None
+    oauth_secret_credential: Name | None = None
+    oauth_scope: Text | None = None
+    oauth_token_endpoint: WebAddress | None = None
+    oauth_device_endpoint: WebAddress | None = None
+    oauth_authorize_endpoint: WebAddress | None = None
     folders: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
     authserv_ids: Annotated[tuple[Text, ...], BeforeValidator(_as_tuple)] = Field(
         default=(), validation_alias=AliasChoices("authserv_id", "authserv_ids")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _WORDS = {
@@ -23,6 +24,8 @@ _SCALES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SCALES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,127}", re.ASCII)
 _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):([0-9]{1,5})", re.ASCII)
+_PRINTABLE = re.compile(r"[\x21-\x7e]{1,1024}")
+_CLEAR = {("http", "127.0.0.1"), ("http", "::1"), ("http", "localhost")}
 CACHE_WORDS = ("auto", "repository", "memory", "runtime")
 _LONGEST = timedelta(days=3660)
 
@@ -115,6 +118,25 @@ def parse_endpoint(value: object) -> str:
     if found is None or not 0 < int(found[2]) < 65536:
         raise ValueError('must be "host:port", for example "127.0.0.1:9443"')
     return found[0].lower()
+
+
+def parse_web_address(value: object) -> str:
+    """Accept an https address without user, query and fragment; http on this machine only.
+
+    Raises:
+        ValueError: anything else.
+    """
+    text = value if isinstance(value, str) and _PRINTABLE.fullmatch(value) else ""
+    try:
+        parts = urlsplit(text)
+        named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        named = False
+    if not named or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("must be an https:// address without user, query and fragment")
+    if parts.scheme != "https" and (parts.scheme, parts.hostname) not in _CLEAR:
+        raise ValueError("must begin with https://")
+    return text
 
 
 def parse_path(value: object) -> Path:

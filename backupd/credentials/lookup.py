@@ -83,6 +83,14 @@ class Credentials:
         _checked(f'store credential "{_named(name)}"', value)
         self._keyring.set(name, value)
 
+    def require_keyring(self, name: str) -> None:
+        """Make sure that `set` has a keyring to store in, before something is made for it.
+
+        Raises:
+            CredentialError: there is none, it is locked, refused, or fails.
+        """
+        self._keyring.get(_named(name))
+
     def delete(self, name: str) -> None:
         """Delete a secret from the keyring.
 

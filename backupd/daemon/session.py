@@ -21,6 +21,7 @@ from backupd.intake.arrival import Arrivals
 from backupd.intake.care import Care
 from backupd.intake.drop import SETTLE, DropFolders
 from backupd.intake.fetching import Fetcher
+from backupd.intake.mailkeys import MailKey, mail_key
 from backupd.intake.rooms import Rooms
 from backupd.ledger.db import LedgerFailed
 from backupd.ledger.deliveries import State
@@ -36,6 +37,8 @@ DEAF = 170.0
 """Seconds without a sign of life after which a loop counts as hung."""
 OUTBOX_TURN = timedelta(seconds=60)
 """How long one turn of the outbox may take; what is left waits for the next."""
+LAST_REFRESH = 3.0
+"""Seconds at the end for a sign-in that is being refreshed: its new token must not be lost."""
 LAST_SEND = 0.5
 """Seconds at the end for a channel that does not answer; its notice stays in the outbox."""
 
@@ -59,6 +62,7 @@ class Session:
         self._outbox_loop = Loop("outbox", self._outbox, self._stop, self._failed)
         self._care_loop = Loop("care", self._look_after, self._stop, self._failed)
         self._care = Care(rooms, self._fetcher, self._care_loop.alive)
+        self._keys: list[MailKey] = []
         self._watchers = [self._watcher(name, credentials) for name in rooms.settings.mailboxes]
         self._loops = [
             self._fetch_loop,
@@ -93,7 +97,10 @@ class Session:
         for watcher in self._watchers:
             watcher.wake()
         self._jobs.stop()
-        return self._farewell(patience)
+        idle = self._farewell(patience)
+        for key in self._keys:
+            key.close(LAST_REFRESH)
+        return idle
 
     def _farewell(self, patience: Callable[[], float]) -> bool:
         """Wait for the loops, feeding the watchdog as long as those that still work are alive."""
@@ -111,15 +118,12 @@ class Session:
         return True
 
     def _watcher(self, name: str, credentials: Credentials) -> Watcher:
-        settings = self._rooms.settings.mailboxes[name]
-        return Watcher(
-            name,
-            settings,
-            lambda: credentials.get(settings.credential),
-            self._arrivals,
-            self._rooms.clock,
-            self._rooms.settings.schedule.poll,
-        )
+        rooms = self._rooms
+        settings = rooms.settings.mailboxes[name]
+        key = mail_key(settings, credentials, rooms.messages, rooms.clock, rooms.tell)
+        self._keys.append(key)
+        poll = rooms.settings.schedule.poll
+        return Watcher(name, settings, key.get, self._arrivals, rooms.clock, poll, renew=key.renew)
 
     def _mail_loop(self, watcher: Watcher) -> Loop:
         return Loop(

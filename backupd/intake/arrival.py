@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from backupd import notice
+from backupd.intake.mailkeys import is_signed_in
 from backupd.intake.rooms import Rooms
 from backupd.ledger.deliveries import Delivery, Opening, Place, State
 from backupd.ledger.messages import Verdict
@@ -97,7 +98,9 @@ class Arrivals:
         """Tell that a login was refused; remembered for `status`."""
         now = self._rooms.clock()
         self._rooms.messages.set_fact(f"mailbox:{mailbox}", f"refused: {reason}", now)
-        self._rooms.tell(notice.mailbox_refused(mailbox=mailbox, reason=reason))
+        settings = self._rooms.settings.mailboxes[mailbox]
+        sign_in = settings.credential if is_signed_in(settings) else None
+        self._rooms.tell(notice.mailbox_refused(mailbox=mailbox, reason=reason, sign_in=sign_in))
 
     def recovered(self, mailbox: str) -> None:
         """Note that a mailbox answers; told once if it had not."""

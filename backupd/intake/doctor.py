@@ -17,7 +17,10 @@ from backupd.config import MailboxSettings, Settings, cautions
 from backupd.credentials import Credentials
 from backupd.errors import BackupdError
 from backupd.export import selftest
+from backupd.intake.mailkeys import is_signed_in, mail_key, untold
 from backupd.intake.overview import privacy
+from backupd.ledger.db import open_database
+from backupd.ledger.messages import Messages
 from backupd.mail.mailbox import probe
 from backupd.store.derived import lies_in_memory
 from backupd.store.repository import Access, Repository
@@ -61,7 +64,9 @@ def examine(
         yield _guarded(
             f"credential {mailbox.credential}", partial(_source, credentials, mailbox.credential)
         )
-        yield _guarded(f"mailbox {name}", partial(_mailbox, credentials, mailbox))
+        yield _guarded(
+            f"mailbox {name}", partial(_mailbox, settings.state.path, credentials, mailbox, now)
+        )
         if mailbox.drop_folder is not None:
             yield _guarded("drop folder", partial(_writable, mailbox.drop_folder))
         if not mailbox.authserv_ids:
@@ -85,8 +90,16 @@ def _source(credentials: Credentials, name: str) -> str:
     return f"comes from {credentials.source(name)}"
 
 
-def _mailbox(credentials: Credentials, mailbox: MailboxSettings) -> str:
-    return probe(mailbox, credentials.get(mailbox.credential))
+def _mailbox(state: Path, credentials: Credentials, mailbox: MailboxSettings, now: datetime) -> str:
+    if not is_signed_in(mailbox):
+        return probe(mailbox, credentials.get(mailbox.credential))
+    database = open_database(state / "ledger.sqlite")  # for what the provider may exchange
+    try:
+        messages = Messages(database)
+        key = mail_key(mailbox, credentials, messages, lambda: now, untold)
+        return probe(mailbox, key.get())
+    finally:
+        database.close()
 
 
 def _python() -> Finding:

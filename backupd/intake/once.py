@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from functools import partial
 
 from backupd.credentials import Credentials
 from backupd.errors import BackupdError
@@ -12,6 +11,7 @@ from backupd.intake.arrival import Arrivals
 from backupd.intake.care import Care
 from backupd.intake.drop import DropFolders
 from backupd.intake.fetching import Fetcher
+from backupd.intake.mailkeys import mail_key
 from backupd.intake.rooms import Rooms
 from backupd.ledger.deliveries import State
 from backupd.mail.watcher import Watcher
@@ -61,14 +61,9 @@ def _read_mailboxes(rooms: Rooms, credentials: Credentials) -> tuple[int, list[B
     found, errors = 0, []
     arrivals = Arrivals(rooms, _nothing)
     for name, settings in rooms.settings.mailboxes.items():
-        watcher = Watcher(
-            name,
-            settings,
-            partial(credentials.get, settings.credential),
-            arrivals,
-            rooms.clock,
-            rooms.settings.schedule.poll,
-        )
+        key = mail_key(settings, credentials, rooms.messages, rooms.clock, rooms.tell)
+        poll = rooms.settings.schedule.poll
+        watcher = Watcher(name, settings, key.get, arrivals, rooms.clock, poll, renew=key.renew)
         try:
             found += watcher.poll_once()
         except BackupdError as error:

@@ -14,6 +14,8 @@ from backupd.notice.arrival import (
     mailbox_recovered,
     mailbox_refused,
     mailbox_unreachable,
+    sign_in_ending,
+    sign_in_renewed,
 )
 from backupd.notice.model import Notice, Severity
 from backupd.notice.outcome import (
@@ -60,6 +62,8 @@ EVENTS = (
     mailbox_unreachable,
     mailbox_refused,
     mailbox_recovered,
+    sign_in_ending,
+    sign_in_renewed,
     sign_in_needed,
     download_failed,
     deadline_near,
@@ -127,7 +131,9 @@ __all__ = [
     "requested_not_arrived",
     "service_started",
     "service_stopped",
+    "sign_in_ending",
     "sign_in_needed",
+    "sign_in_renewed",
     "span",
     "stored",
     "test",

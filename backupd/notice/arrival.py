@@ -88,9 +88,20 @@ def mailbox_unreachable(*, mailbox: str, reason: str, since: datetime) -> Notice
     )
 
 
-def mailbox_refused(*, mailbox: str, reason: str) -> Notice:
-    """A mail server refused the login; trying has stopped."""
+def mailbox_refused(*, mailbox: str, reason: str, sign_in: str | None = None) -> Notice:
+    """A mail server refused the login; trying has stopped.
+
+    `sign_in` names the credential of a mailbox that a person signs in to by OAuth2.
+    """
     name = plain(mailbox)
+    step = (
+        "put the right password where it comes from (for the keyring: `backupd secret set "
+        f"imap-{name}`, unless the configuration names another credential), check `username`, "
+        "then `systemctl restart backupd`."
+        if sign_in is None
+        else f"sign in again: `backupd secret set {plain(sign_in)} --oauth`, with the account that "
+        "the mailbox belongs to, then `systemctl restart backupd`."
+    )
     return Notice(
         event="mailbox_refused",
         severity=Severity.ERROR,
@@ -99,14 +110,44 @@ def mailbox_refused(*, mailbox: str, reason: str) -> Notice:
             f"{cause(reason)[:1].upper()}{cause(reason)[1:]}.\n"
             "All stored exports are safe, but this mailbox is not watched any more: backupd does "
             "not repeat a refused login, so that the account is not locked. An export link that "
-            "arrives now dies in 24 hours.\n"
-            "What to do: put the right password where it comes from (for the keyring: `backupd "
-            f"secret set imap-{name}`, unless the configuration names another credential), check "
-            "`username`, then `systemctl restart backupd`."
+            f"arrives now dies in 24 hours.\nWhat to do: {step}"
         ),
         fault=f"mailbox:{mailbox}:refused",
         clears=(f"mailbox:{mailbox}:unreachable",),
         fields={"mailbox": name},
+    )
+
+
+def sign_in_ending(*, mailbox: str, credential: str, left: timedelta, ends_at: datetime) -> Notice:
+    """The provider told when a mailbox's sign-in ends, and that is soon."""
+    name = plain(mailbox)
+    return Notice(
+        event="sign_in_ending",
+        severity=Severity.WARNING,
+        title=f'The sign-in to mailbox "{name}" ends in {span(left)}',
+        body=(
+            f"The provider lets backupd read this mailbox until {ends_at:%Y-%m-%d %H:%M} UTC and "
+            "no longer. Until then everything works, and all stored exports are safe; after that "
+            "no export mail is seen, and its link dies in 24 hours.\n"
+            f"What to do within {span(left)}: sign in again: `backupd secret set "
+            f"{plain(credential)} --oauth`, then `systemctl restart backupd`. If this comes every "
+            "week, see docs/providers.md on Google's testing status."
+        ),
+        fault=f"sign-in:{mailbox}",
+        fields={"mailbox": name, "seconds_left": int(left.total_seconds())},
+    )
+
+
+def sign_in_renewed(*, mailbox: str) -> Notice:
+    """A sign-in lasts again; told once, and only if its end had been told."""
+    return Notice(
+        event="sign_in_renewed",
+        severity=Severity.INFO,
+        title=f'The sign-in to mailbox "{plain(mailbox)}" lasts again',
+        body="The provider let backupd in with the new sign-in. Nothing to do.",
+        clears=(f"sign-in:{mailbox}",),
+        recovery=True,
+        fields={"mailbox": plain(mailbox)},
     )
 
 

@@ -81,12 +81,13 @@ ssl = yes
 ssl_cert = <{home}/tls.crt
 ssl_key = <{home}/tls.key
 disable_plaintext_auth = yes
-auth_mechanisms = plain login
+auth_mechanisms = plain login {mechanisms}
 mail_location = sdbox:~/sdbox
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN {home}/users
 }}
+{oauth}
 userdb {{
   driver = passwd-file
   args = {home}/users
@@ -105,7 +106,9 @@ ssl_server_key_file = {home}/tls.key
 auth_mechanisms {{
   plain = yes
   login = yes
+{mechanisms}
 }}
+{oauth}
 mail_driver = sdbox
 mail_path = ~/sdbox
 passdb passwd-file {{
@@ -114,6 +117,33 @@ passdb passwd-file {{
 }}
 userdb passwd-file {{
   passwd_file_path = {home}/users
+}}
+"""
+
+_OAUTH_V23 = """
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {home}/oauth2.conf.ext
+}}
+"""
+_OAUTH_FILE = """
+introspection_url = {url}
+introspection_mode = auth
+username_attribute = username
+active_attribute = active
+active_value = true
+"""
+_OAUTH_V24 = """
+oauth2 {{
+  introspection_mode = auth
+  introspection_url = {url}
+  username_attribute = username
+  active_attribute = active
+  active_value = true
+}}
+passdb oauth2 {{
+  mechanisms_filter = xoauth2 oauthbearer
 }}
 """
 
@@ -161,9 +191,16 @@ class Account:
 
 
 class Dovecot:
-    """A running server; `imaps` and `imap` are its ports, `ca` its authority's certificate."""
+    """A running server; `imaps` and `imap` are its ports, `ca` its authority's certificate.
 
-    def __init__(self) -> None:
+    With `introspection`, an address, it takes access tokens by `mechanisms` and asks there.
+    """
+
+    def __init__(
+        self, introspection: str = "", mechanisms: tuple[str, ...] = ("xoauth2", "oauthbearer")
+    ) -> None:
+        self._introspection = introspection
+        self._mechanisms = mechanisms if introspection else ()
         self.imaps = self.imap = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._next = 0
@@ -235,11 +272,23 @@ class Dovecot:
         (self.home / "users").write_text("\n".join(accounts) + "\n")
         _write_certificate(self.home)
         version = _version()
-        text = (_V24 + _COMMON) if version >= (2, 4) else (_V23 + _COMMON)
-        values = {"internal": internal, "login": login, "group": group}
+        new = version >= (2, 4)
+        values = {"internal": internal, "login": login, "group": group, **self._oauth(new=new)}
+        text = (_V24 if new else _V23) + _COMMON
         text = text.format(home=self.home, imap=self.imap, imaps=self.imaps, **values)
         (self.home / "dovecot.conf").write_text(text)
         self._run()
+
+    def _oauth(self, *, new: bool) -> dict[str, str]:
+        """Return what the configuration says of access tokens."""
+        if not self._introspection:
+            return {"mechanisms": "", "oauth": ""}
+        place = {"home": self.home, "url": self._introspection}
+        if new:
+            lines = "\n".join(f"  {name} = yes" for name in self._mechanisms)
+            return {"mechanisms": lines, "oauth": _OAUTH_V24.format(**place)}
+        (self.home / "oauth2.conf.ext").write_text(_OAUTH_FILE.format(**place))
+        return {"mechanisms": " ".join(self._mechanisms), "oauth": _OAUTH_V23.format(**place)}
 
     def _run(self) -> None:
         command = [_program(), "-F", "-c", str(self.home / "dovecot.conf")]

@@ -173,11 +173,73 @@ def test_a_wrong_shape_is_named_by_its_key(tmp_path: Path, text: str, place: str
 
 
 def test_later_features_are_said_to_be_unavailable(tmp_path: Path) -> None:
-    (oauth,) = problems(tmp_path, MINIMAL + 'auth = "oauth2"\n')
     (session,) = problems(tmp_path, '[download]\nsession = "browser"\n')
 
-    assert "not available in this version" in oauth
     assert "not available in this version" in session
+
+
+OAUTH = MINIMAL + 'auth = "oauth2"\n'
+OWN = OAUTH + 'oauth_client_id = "x"\noauth_token_endpoint = "https://login.example.org/token"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        (OAUTH + 'oauth_provider = "google"', "oauth_client_id", "is missing"),
+        (OAUTH + 'oauth_client_id = "x"', "oauth_token_endpoint", "is missing: the host"),
+        (OWN, "oauth_device_endpoint", "or oauth_authorize_endpoint"),
+        (OWN + 'oauth_device_endpoint = "https://x.org/d"', "oauth_scope", "is missing"),
+        (MINIMAL + 'oauth_client_id = "x"', "oauth_client_id", 'with auth = "oauth2"'),
+        (
+            OAUTH + 'oauth_provider = "token"\noauth_scope = "x"',
+            "oauth_scope",
+            'not used with oauth_provider = "token"',
+        ),
+        (OAUTH + 'oauth_provider = "aol"\noauth_client_id = "x"', "oauth_provider", '"microsoft"'),
+        (OAUTH + 'oauth_client_secret = "x"', "oauth_client_secret", "secrets do not belong"),
+        (OWN + 'oauth_token_endpiont = "x"', "oauth_token_endpiont", "oauth_token_endpoint"),
+    ],
+)
+def test_what_oauth_needs_is_named(tmp_path: Path, text: str, key: str, words: str) -> None:
+    found = problems(tmp_path, text)
+
+    assert any(f"mailboxes.personal.{key}: " in one and words in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://login.example.org/token",
+        "https://me:CANARY@login.example.org/",
+        "https://login.example.org/token?CANARY=1",
+        "https://login.example.org/#CANARY",
+        "https://:99999/",
+        "https://login.example.org/a b",
+        "login.example.org",
+        "",
+    ],
+)
+def test_an_endpoint_is_a_plain_https_address(tmp_path: Path, address: str) -> None:
+    text = OAUTH + f'oauth_client_id = "x"\noauth_token_endpoint = "{address}"\n'
+    found = [one for one in problems(tmp_path, text) if "oauth_token_endpoint" in one]
+
+    assert "https://" in found[0]
+    assert "CANARY" not in "".join(found)
+
+
+def test_a_known_host_needs_a_client_id_only(tmp_path: Path) -> None:
+    for host in ("imap.gmail.com", "Outlook.Office365.com"):
+        text = OAUTH.replace("imap.example.org", host) + 'oauth_client_id = "x"\n'
+        settings = config.load(written(tmp_path, text), {})
+
+        assert settings.mailboxes["personal"].oauth_client_id == "x"
+
+
+def test_an_endpoint_on_this_machine_may_be_clear(tmp_path: Path) -> None:
+    text = OWN.replace("https://login.example.org", "http://127.0.0.1:8080")
+    text += 'oauth_authorize_endpoint = "http://[::1]:8080/a"\noauth_scope = "imap"\n'
+
+    assert config.load(written(tmp_path, text), {}).mailboxes["personal"].oauth_scope == "imap"
 
 
 def test_a_drop_folder_inside_the_repository_is_refused(tmp_path: Path) -> None:

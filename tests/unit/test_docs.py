@@ -81,7 +81,7 @@ def test_every_key_of_the_example_is_documented() -> None:
 def commands(page: Path) -> Iterator[list[str]]:
     """The words of every `backupd …` line of an indented block, whatever runs it."""
     for line in re.findall(r"(?m)^ {4}(.*\bbackupd .*)$", text(page).replace("\\\n", " ")):
-        words = shlex.split(line.split(" >")[0], comments=True)
+        words = shlex.split(re.split(" [>|] ?", line)[0], comments=True)
         for position, word in enumerate(words):
             if word in ("backupd", "/opt/backupd/venv/bin/backupd") and is_run(words[:position]):
                 yield words[position + 1 :]

@@ -23,18 +23,21 @@ ROOMS: dict[str, str] = {
     # the pure core
     "export": "errors",
     "notice": "errors",
+    "providers": "",
     # the edges
     "systemd": "errors",
-    "config": "errors",
+    "config": "errors providers",
     "credentials": "errors config",
     "mail": "errors config",
     "download": "errors export mail.gate mail.link",
+    "oauth": "errors config providers download.form download.terms",
     "store": "errors export",
     "catalog": "errors export",
     "ledger": "errors notice",
     "notify": "errors config notice ledger",
     # operations
-    "intake": "errors export notice config credentials mail download store catalog ledger notify",
+    "intake": "errors export notice config credentials mail download oauth store catalog ledger "
+    "notify",
     # entry points
     "wiring": "errors notice config credentials store catalog ledger notify intake",
     "daemon": "errors export.selftest notice systemd config credentials mail ledger intake wiring",
@@ -48,6 +51,7 @@ ROOMS: dict[str, str] = {
 PURE = (
     "export",
     "notice",
+    "providers",
     "mail.cursor",
     "mail.gate",
     "mail.hosts",
@@ -56,6 +60,7 @@ PURE = (
     "mail.mime",
     "mail.proof",
     "download.plan",
+    "oauth.messages",
 )
 DOES_IO = {
     "asyncio",
@@ -89,7 +94,7 @@ OWNERS: dict[str, str] = {
     "backports": "store",
     "click": "cli",
     "compression": "store",
-    "cryptography": "store",
+    "cryptography": "store credentials",
     "httpcore": "download",
     "httpx": "download",
     "imapclient": "mail",

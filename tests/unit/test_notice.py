@@ -86,7 +86,19 @@ def samples() -> Iterator[Notice]:
         mailbox="personal", reason="connection refused", since=MOMENT - timedelta(hours=1)
     )
     yield notice.mailbox_refused(mailbox="personal", reason="authentication failed")
+    yield notice.mailbox_refused(
+        mailbox="personal",
+        reason='sign in at "login.example.org": refused: invalid_grant',
+        sign_in="imap-personal",
+    )
     yield notice.mailbox_recovered(mailbox="personal")
+    yield notice.sign_in_ending(
+        mailbox="personal",
+        credential="imap-personal",
+        left=timedelta(days=3, hours=12),
+        ends_at=MOMENT + timedelta(days=3, hours=12),
+    )
+    yield notice.sign_in_renewed(mailbox="personal")
     yield sign_in("sign-in-needed", "/srv/backupd/drop")
     yield sign_in("challenged", None)
     yield sign_in("too-big", None, timedelta(minutes=-5))
@@ -216,6 +228,8 @@ def test_no_event_lets_outside_text_through() -> None:
         notice.mail_found(delivery="d", mailbox=HOSTILE, host=HOSTILE, time_left=LEFT),
         notice.mailbox_unreachable(mailbox=HOSTILE, reason=HOSTILE, since=MOMENT),
         notice.mailbox_refused(mailbox=HOSTILE, reason=HOSTILE),
+        notice.mailbox_refused(mailbox=HOSTILE, reason=HOSTILE, sign_in=HOSTILE),
+        notice.sign_in_ending(mailbox=HOSTILE, credential=HOSTILE, left=LEFT, ends_at=MOMENT),
         notice.expired(delivery="d", attempts=1, reason=HOSTILE),
         notice.unknown_parts(snapshot="s", parts=(HOSTILE,) * 9),
         notice.incomplete_export(snapshot="s", reasons=(HOSTILE,)),
