@@ -90,6 +90,17 @@ class RepositoryDamaged(BackupdError):
     )
 
 
+class RebuildImpossible(RepositoryDamaged):
+    """This machine cannot pack as an export was packed; nothing is damaged, members come back."""
+
+    exit_code = ExitCode.FAILED
+
+    @property
+    def cause(self) -> str:
+        """The message without its operation."""
+        return self.message.partition(": ")[2]
+
+
 class RepositoryRefused(BackupdError):
     """The repository's format or owner forbids the operation; nothing was touched."""
 

@@ -1,96 +1,47 @@
-"""Find the deflate parameters that wrote a stream, and write it again from its content.
+"""Find the encoder that wrote a deflate stream, and write the stream again from its content.
 
 A ZIP comes back byte for byte only if its streams do. Nearly all writers use zlib, whose output
-depends on the content and three parameters alone, so content plus `Encoder` replaces the stream.
-Rules that must stay in this file: zlib is always fed in exact steps of `STEP` bytes, whatever the
-chunks of the caller, so that what a proof saw is what a later rebuild does; and level 0 is never
-tried, because its output depends on the buffers of the program that wrote it.
+depends on the content and a few parameters alone, so content plus `Encoder` replaces the stream;
+for writers that flush, or use another library, `Encoder` holds what else their output depends on.
+Rules that must stay in this file: an encoder is always fed in exact pieces, of `feed` bytes and
+ending at flushes, whatever the chunks of the caller, so that what a proof saw is what a later
+rebuild does.
 
-zlib releases the interpreter lock for pieces of this size, so proofs run well in threads.
+The libraries release the interpreter lock for pieces of this size, so proofs run well in threads.
+Read next: `encoders` (what there is), `identify` (how the right one is found).
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import islice
 from typing import BinaryIO
 
+from backupd.errors import RebuildImpossible
 from backupd.export.archive_members import DEFLATED, Member, read_member, read_raw
-from backupd.export.archive_rules import DEFAULT, KIB, MIB, ArchiveLimits, ArchiveRefused
+from backupd.export.archive_rules import DEFAULT, ArchiveLimits, ArchiveRefused
+from backupd.export.candidates import MARKED
+from backupd.export.encoders import STEP, Encoder
+from backupd.export.flushes import FlushScan, scanned
+from backupd.export.identify import CANDIDATES, agreeing, identify
+from backupd.export.writing import Deflater, encode
 
-STEP = 256 * KIB
-HEAD = 200 * KIB
-_HEAD_CONTENT = 8 * MIB
-_TRIAL_STEP = 64 * KIB
+__all__ = [
+    "CANDIDATES",
+    "STEP",
+    "Encoder",
+    "Proof",
+    "Search",
+    "agreeing",
+    "encode",
+    "find_encoder",
+    "identify",
+    "reproduces",
+]
+
 _MAX_PROOFS = 4
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Encoder:
-    """zlib's parameters for one raw deflate stream (window of 32 KiB)."""
-
-    level: int
-    mem_level: int
-    strategy: int = zlib.Z_DEFAULT_STRATEGY
-
-
-def _candidates() -> tuple[Encoder, ...]:
-    """Order all parameters by how likely a ZIP writer is to use them."""
-    first = [Encoder(6, 8), Encoder(9, 8), Encoder(1, 8), Encoder(9, 9), Encoder(6, 9)]
-    others = [Encoder(level, mem) for mem in (8, 9) for level in (5, 7, 8, 4, 3, 2, 1)]
-    strategies = [
-        Encoder(6, mem, strategy)
-        for strategy in (zlib.Z_FILTERED, zlib.Z_FIXED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE)
-        for mem in (8, 9)
-    ]
-    small = [Encoder(level, mem) for level in (6, 9, 1) for mem in (7, 6, 5, 4, 3, 2, 1)]
-    return tuple(dict.fromkeys((*first, *others, *strategies, *small)))
-
-
-CANDIDATES = _candidates()
-
-
-class _Deflater:
-    """A deflate stream written in steps of exactly `STEP` bytes."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._zlib = zlib.compressobj(
-            encoder.level, zlib.DEFLATED, -zlib.MAX_WBITS, encoder.mem_level, encoder.strategy
-        )
-        self._pending = bytearray()
-
-    def feed(self, content: bytes) -> bytes:
-        """Take content and return the compressed bytes that are ready."""
-        if not self._pending and len(content) == STEP:
-            return self._zlib.compress(content)
-        self._pending += content
-        done = len(self._pending) - len(self._pending) % STEP
-        if not done:
-            return b""
-        with memoryview(self._pending) as view:
-            parts = [
-                self._zlib.compress(view[start : start + STEP]) for start in range(0, done, STEP)
-            ]
-        del self._pending[:done]
-        return b"".join(parts)
-
-    def finish(self) -> bytes:
-        """Return the rest of the stream."""
-        return self._zlib.compress(self._pending) + self._zlib.flush()
-
-
-def encode(chunks: Iterable[bytes], encoder: Encoder) -> Iterator[bytes]:
-    """Yield the deflate stream of `chunks`; the same bytes for the same content, always.
-
-    Memory is that of zlib, one step and one chunk of the caller.
-    """
-    deflater = _Deflater(encoder)
-    for chunk in chunks:
-        if ready := deflater.feed(chunk):
-            yield ready
-    yield deflater.finish()
+_MISSES = 4
 
 
 class Proof:
@@ -101,7 +52,7 @@ class Proof:
     """
 
     def __init__(self, encoder: Encoder, raw: Iterable[bytes]) -> None:
-        self._deflater = _Deflater(encoder)
+        self._deflater = Deflater(encoder)
         self._raw = iter(raw)
         self._expected = b""
         self._position = 0
@@ -149,77 +100,24 @@ class Proof:
         return self._position == len(self._expected) and not self._advance()
 
 
-def identify(raw_head: Iterable[bytes], first: Encoder | None = None) -> Encoder | None:
-    """Return the most likely encoder that agrees with the first 200 KiB of a stream, or None.
-
-    Takes from `raw_head` only as much as it needs. `first` is tried before all others: members of
-    one archive nearly always share their encoder. An answer is a guess until it is proved; None
-    is certain for the parameters in `CANDIDATES`.
-    """
-    return next(agreeing(raw_head, first), None)
-
-
-def agreeing(raw_head: Iterable[bytes], first: Encoder | None = None) -> Iterator[Encoder]:
-    """Yield every encoder that agrees with the head of a stream, most likely first.
-
-    Several can: incompressible data looks alike at many levels until a match turns up.
-    """
-    head = b"".join(_take(raw_head, HEAD))
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        content = inflater.decompress(head, _HEAD_CONTENT)
-    except zlib.error:
-        return
-    if not content and not inflater.eof:
-        return
-    order = CANDIDATES if first is None else tuple(dict.fromkeys((first, *CANDIDATES)))
-    for encoder in order:
-        if _agrees(encoder, content, head, ends=inflater.eof):
-            yield encoder
-
-
-def _take(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """Yield chunks until `size` bytes are reached."""
-    for chunk in chunks:
-        yield chunk
-        size -= len(chunk)
-        if size <= 0:
-            return
-
-
-def _agrees(encoder: Encoder, content: bytes, head: bytes, *, ends: bool) -> bool:
-    """Say whether compressing `content` begins with, or when it `ends` is, the stream `head`."""
-    deflater = zlib.compressobj(
-        encoder.level, zlib.DEFLATED, -zlib.MAX_WBITS, encoder.mem_level, encoder.strategy
-    )
-    position = 0
-    for start in range(0, len(content), _TRIAL_STEP):
-        made = deflater.compress(content[start : start + _TRIAL_STEP])
-        if not head.startswith(made[: len(head) - position], position):
-            return False
-        position += len(made)
-        if position >= len(head) and not ends:
-            return True
-    return not ends or head[position:] == deflater.flush()
-
-
 def reproduces(
     file: BinaryIO, member: Member, encoder: Encoder, limits: ArchiveLimits = DEFAULT
 ) -> bool:
     """Prove in full whether `encoder` makes a deflated member's stream from its content.
 
-    Streams in bounded memory and stops at the first difference. A damaged member is False.
+    Streams in bounded memory and stops at the first difference. A damaged member is False, and so
+    is an encoder that this machine does not have.
     """
     if member.method != DEFLATED:
         return False
-    proof = Proof(encoder, read_raw(file, member))
     try:
+        proof = Proof(encoder, read_raw(file, member))
         for chunk in read_member(file, member, limits):
             if not proof.feed(chunk):
                 return False
-    except ArchiveRefused:
+        return proof.finish()
+    except (ArchiveRefused, RebuildImpossible):
         return False
-    return proof.finish()
 
 
 def find_encoder(
@@ -227,14 +125,66 @@ def find_encoder(
     member: Member,
     first: Encoder | None = None,
     limits: ArchiveLimits = DEFAULT,
+    *,
+    thorough: bool = True,
 ) -> Encoder | None:
     """Return an encoder that is proved in full to reproduce a member's stream, or None.
 
-    At most `_MAX_PROOFS` of the agreeing encoders are proved, the likeliest first.
+    At most `_MAX_PROOFS` of the agreeing encoders are proved, the likeliest first; each also with
+    the flushes that the stream shows only after its head. `thorough` as for `agreeing`.
     """
     if member.method != DEFLATED:
         return None
-    for encoder in islice(agreeing(read_raw(file, member), first), _MAX_PROOFS):
+    found = agreeing(read_raw(file, member), first, member.size, thorough=thorough)
+    scan: FlushScan | None = None
+    for encoder in islice(found, _MAX_PROOFS):
         if reproduces(file, member, encoder, limits):
             return encoder
+        scan = scan or scanned(read_raw(file, member))
+        for variant in _flushing_late(encoder, scan):
+            if reproduces(file, member, variant, limits):
+                return variant
     return None
+
+
+def _flushing_late(encoder: Encoder, scan: FlushScan) -> Iterator[Encoder]:
+    """Yield an encoder that fits the head, with the flushes that come after it."""
+    for kind in MARKED if encoder.flushes is None else ():
+        flushes = scan.flushes(kind)
+        if flushes is not None:
+            yield replace(encoder, flushes=flushes)
+
+
+class Search:
+    """Finds the encoders of one archive's members, which nearly always share theirs.
+
+    The last one found is tried first. After some members in a row of an unknown encoder only the
+    usual ones are tried, so that an archive of thousands of them costs no more than a few seconds.
+    """
+
+    def __init__(self) -> None:
+        self._first: Encoder | None = None
+        self._misses = 0
+
+    def guess(self, file: BinaryIO, member: Member) -> Encoder | None:
+        """Return the likeliest encoder of a member, unproved, or None."""
+        if member.method != DEFLATED:
+            return None
+        raw = read_raw(file, member)
+        found = agreeing(raw, self._first, member.size, thorough=self._is_thorough())
+        return self._noted(next(found, None))
+
+    def prove(self, file: BinaryIO, member: Member) -> Encoder | None:
+        """Return an encoder that is proved in full, or None."""
+        if member.method != DEFLATED:
+            return None
+        found = find_encoder(file, member, self._first, thorough=self._is_thorough())
+        return self._noted(found)
+
+    def _is_thorough(self) -> bool:
+        return self._misses < _MISSES
+
+    def _noted(self, found: Encoder | None) -> Encoder | None:
+        self._first = found or self._first
+        self._misses = 0 if found else self._misses + 1
+        return found

@@ -36,6 +36,7 @@ from typing import BinaryIO
 from backupd.errors import BackupdError, RepositoryDamaged
 from backupd.export.archive import Archive, ArchiveRefused, Member, read_member, scan
 from backupd.export.layout import Facts, facts
+from backupd.store import header
 from backupd.store.envelope import Purpose
 from backupd.store.fsio import FileSystem, chunks_of, open_file, read_chunks, temporary
 from backupd.store.index import Index, Pack
@@ -45,7 +46,7 @@ from backupd.store.naming import Kind, key_of
 from backupd.store.packs import SealedPack
 from backupd.store.paths import STAGING, Paths
 from backupd.store.proving import is_intact, rebuilds, write_proof
-from backupd.store.recipe import Begin, Coding, Event, Ref, encode
+from backupd.store.recipe import Begin, Coding, Event, Ref, encode, needs_encoders
 from backupd.store.sealed import canonical
 from backupd.store.snapshot import FORMAT, Manifest, Origin, Snapshot, manifest_id
 from backupd.store.snapshots import Snapshots
@@ -214,6 +215,8 @@ class Adding:
                 writer.close()
             manifest = self._manifest(source, care, events, recipe, packs)
             _check_unchanged(source.path, source.file, source.status)
+            if needs_encoders(events):
+                header.begin_using(self._paths, self._files, header.ENCODERS)
             if packs:  # else a power cut may leave packs in place that nothing here names
                 self._files.sync_directory(staging)
             self._publish(packs)
@@ -371,7 +374,7 @@ def _conversations(events: Iterable[Event]) -> int:
 
 def _encoders(events: Iterable[Event]) -> tuple[str, ...]:
     found = {e.encoder for e in events if isinstance(e, Begin) and e.encoder is not None}
-    return tuple(f"zlib {e.level} {e.mem_level} {e.strategy}" for e in sorted(found))
+    return tuple(sorted({encoder.text for encoder in found}))
 
 
 def _kept_streams(events: Iterable[Event]) -> tuple[str, ...]:

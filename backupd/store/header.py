@@ -15,13 +15,15 @@ from pathlib import Path
 import msgspec
 
 from backupd.errors import RepositoryDamaged, RepositoryMissing, RepositoryRefused
-from backupd.store.fsio import FileSystem
+from backupd.store.fsio import FileSystem, NewFile, temporary
 from backupd.store.paths import Paths
 from backupd.store.sealed import SealBroken, is_sealed, seal, unseal
 
 FORMAT = 1
 ENCRYPTION = "encryption"
-FEATURES: frozenset[str] = frozenset({ENCRYPTION})
+ENCODERS = "encoders"
+"""Recipes may name encoders that are more than zlib with three parameters."""
+FEATURES: frozenset[str] = frozenset({ENCRYPTION, ENCODERS})
 _MAX_SIZE = 64 << 10
 
 
@@ -121,6 +123,25 @@ def read(paths: Paths) -> Header:
     except SealBroken as error:
         cause = f'open repository "{paths.root}": header: {error}'
         raise RepositoryDamaged(cause, _HEADER) from error
+
+
+def begin_using(paths: Paths, files: FileSystem, feature: str) -> None:
+    """Name a feature in the header, durable before anything in the repository uses it.
+
+    Whoever calls holds the writers' lock. A program that does not know the feature refuses the
+    repository from now on.
+
+    Raises:
+        RepositoryDamaged, RepositoryRefused: as `read`.
+    """
+    known = read(paths)
+    if feature in known.features:
+        return
+    features = tuple(sorted({*known.features, feature}))
+    with NewFile(files, temporary(paths.incoming)) as file:
+        file.write(seal(msgspec.structs.replace(known, features=features)))
+        file.seal()
+        files.replace(file.path, paths.header)
 
 
 def _read(paths: Paths) -> bytes:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from backupd.errors import RepositoryDamaged
-from backupd.export import deflate, slices
+from backupd.export import slices
 from backupd.export.archive import (
     DEFLATED,
     Archive,
@@ -30,7 +30,7 @@ from backupd.export.archive import (
     read_raw,
     scan,
 )
-from backupd.export.deflate import Encoder
+from backupd.export.deflate import Encoder, Search
 from backupd.export.layout import MemberKind, kind_of
 from backupd.store import derive
 from backupd.store.fsio import FileSystem, NewFile, temporary
@@ -71,7 +71,7 @@ class Ingest:
         self._recent: OrderedDict[bytes, bytes] = OrderedDict()
         self._recent_size = 0
         self._coming: deque[Generator[None, None, None]] = deque()
-        self._encoder: Encoder | None = None
+        self._search = Search()
         self._inline = _SKELETON_INLINE
 
     def archive(self, file: BinaryIO, archive: Archive, step: Step) -> list[Event]:
@@ -132,7 +132,7 @@ class Ingest:
         step(member.compressed_size)
 
     def _member(self, file: BinaryIO, member: Member, *, inner: bool) -> Iterator[Event]:
-        encoder = self._find_encoder(file, member)
+        encoder = self._find_encoder(file, member, inner=inner)
         if member.method == DEFLATED and encoder is None:
             begin = Begin(member.name, Coding.STREAM)
             parts = self._chunks(Kind.STREAM, read_raw(file, member), "")
@@ -144,14 +144,11 @@ class Ingest:
         yield from parts
         yield End()
 
-    def _find_encoder(self, file: BinaryIO, member: Member) -> Encoder | None:
-        if member.method != DEFLATED:
-            return None
-        if self._memo is None:
-            encoder = deflate.find_encoder(file, member, self._encoder)
-        else:
-            encoder = deflate.identify(read_raw(file, member), self._encoder)
-        self._encoder = encoder or self._encoder
+    def _find_encoder(self, file: BinaryIO, member: Member, *, inner: bool) -> Encoder | None:
+        find = self._search.prove if self._memo is None else self._search.guess
+        encoder = find(file, member)
+        if inner and encoder is not None and encoder.library is not None:
+            return None  # an inner archive is a member, which every machine must give back
         return encoder
 
     def _content(self, file: BinaryIO, member: Member, *, inner: bool) -> Iterator[Event]:

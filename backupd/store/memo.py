@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from backupd.export.archive import Member, read_raw
+from backupd.export.encoders import is_usable
 from backupd.export.layout import kind_of
 from backupd.store.index import Index
 from backupd.store.recipe import Begin, End, Event, Recipe
@@ -37,7 +38,7 @@ class Memo:
         if found is None:
             return None
         members = self._members(found[0].hex())
-        if found[1] >= len(members):
+        if found[1] >= len(members) or not all(map(_is_usable, members[found[1]])):
             return None
         return [
             replace(event, name=name) if isinstance(event, Begin) and position == 0 else event
@@ -54,6 +55,12 @@ class Memo:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(snapshot)
         return members
+
+
+def _is_usable(event: Event) -> bool:
+    """Say whether this machine has the encoder that an event names, if it names one."""
+    encoder = event.encoder if isinstance(event, Begin) else None
+    return encoder is None or is_usable(encoder)
 
 
 def stream_name(file: BinaryIO, member: Member) -> bytes:

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from backupd.errors import RepositoryDamaged
-from backupd.export.deflate import Encoder
+from backupd.export.encoders import Encoder
+from backupd.store import described
 from backupd.store.naming import ID_SIZE
 
 VERSION = 1
@@ -37,7 +38,7 @@ class Coding(IntEnum):
     """What turns a member's content into the member's bytes in the ZIP."""
 
     STORED = 0
-    DEFLATED = 1
+    DEFLATED = 1  # written as 3 if the encoder is more than zlib with three parameters
     STREAM = 2  # the parts are the deflate stream itself, which no known encoder gives back
 
 
@@ -80,8 +81,17 @@ class End:
 
 Event = Raw | Ref | Derived | Begin | End
 
+_DESCRIBED = 3
 _END, _RAW, _BEGIN = 0, 1, 2
 _REF, _CONVERSATION, _DERIVED = 4, 6, 8  # plus 1: not a new id, a distance follows
+
+
+def needs_encoders(events: Iterable[Event]) -> bool:
+    """Say whether a recipe names an encoder that not every program with this format knows."""
+    return any(
+        isinstance(event, Begin) and event.encoder is not None and not event.encoder.is_plain
+        for event in events
+    )
 
 
 def encode(events: Iterable[Event]) -> bytes:
@@ -166,9 +176,20 @@ class Recipe:
             memory, position = _varint(self._data, position)
             strategy, position = _varint(self._data, position)
             encoder = Encoder(level, memory, strategy)
+        elif coding == _DESCRIBED:
+            size, position = _varint(self._data, position)
+            literal += size
+            encoder = self._described(literal + length - size, literal + length)
+            coding = Coding.DEFLATED
         elif coding not in (Coding.STORED, Coding.STREAM):
             raise RecipeDamaged(f"unknown coding {coding}")
         return Begin(name, Coding(coding), encoder), position, literal + length
+
+    def _described(self, start: int, end: int) -> Encoder:
+        try:
+            return described.decode(self._data[start:end])
+        except ValueError as error:
+            raise RecipeDamaged("unknown encoder") from error
 
     def _id(self, number: int) -> bytes:
         start = self._ids + number * ID_SIZE
@@ -196,11 +217,7 @@ class _Writer:
             case Derived(name, transform):
                 self._reference(_DERIVED, name, (transform,))
             case Begin(name, coding, encoder):
-                raw = name.encode("utf-8", "surrogateescape")
-                self._operation(_BEGIN, int(coding), len(raw))
-                self._literals += raw
-                if encoder is not None:
-                    self._numbers_of(encoder)
+                self._begin(name.encode("utf-8", "surrogateescape"), int(coding), encoder)
             case End():
                 self._operation(_END)
 
@@ -226,9 +243,17 @@ class _Writer:
         for number in numbers:
             _put(self._operations, number)
 
-    def _numbers_of(self, encoder: Encoder) -> None:
-        for number in (encoder.level, encoder.mem_level, encoder.strategy):
-            _put(self._operations, number)
+    def _begin(self, name: bytes, coding: int, encoder: Encoder | None) -> None:
+        self._literals += name
+        if encoder is None:
+            self._operation(_BEGIN, coding, len(name))
+        elif encoder.is_plain:
+            numbers = (encoder.level, encoder.mem_level, encoder.strategy)
+            self._operation(_BEGIN, coding, len(name), *numbers)
+        else:
+            description = described.encode(encoder)
+            self._operation(_BEGIN, _DESCRIBED, len(name), len(description))
+            self._literals += description
 
 
 def _reference(operation: int, name: bytes, transform: int) -> Event:

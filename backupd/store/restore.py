@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from backupd.errors import BackupdError, RepositoryDamaged, UsageError
+from backupd.errors import BackupdError, RebuildImpossible, RepositoryDamaged, UsageError
 from backupd.export import selftest
 from backupd.export.archive import read_member, scan
+from backupd.export.encoders import require
 from backupd.store.ahead import rebuild
 from backupd.store.fsio import FileSystem, NewFile, temporary
 from backupd.store.rebuild import member_contents
+from backupd.store.recipe import Begin, Recipe
 from backupd.store.snapshot import Snapshot
 from backupd.store.snapshots import Snapshots
 
@@ -34,6 +36,7 @@ def restore_zip(
 
     Raises:
         UsageError: the target exists.
+        RebuildImpossible: this machine lacks an encoder; `restore_members` works all the same.
         RepositoryDamaged: the bytes cannot be given back; nothing was left at `target`.
         StorageFull, WriteFailed: the target's disk cannot take it.
     """
@@ -56,12 +59,33 @@ def verified(
     """
     digest = _Digest(snapshot)
     with snapshots.reader() as reader, _unless_forgotten(snapshots, snapshot):
-        for chunk in rebuild(snapshots.recipe(snapshot), reader.read):
+        recipe = snapshots.recipe(snapshot)
+        _require_encoders(recipe, snapshot)
+        for chunk in rebuild(recipe, reader.read):
             digest.update(chunk)
             if progress is not None:
                 progress("restore", digest.size, snapshot.size)
             yield chunk
     digest.check()
+
+
+def _require_encoders(recipe: Recipe, snapshot: Snapshot) -> None:
+    """Look for the encoders that an export needs before any of it is written."""
+    if all(text.startswith("zlib ") for text in snapshot.encoders):
+        return
+    begins = (event for event in recipe.events() if isinstance(event, Begin))
+    try:
+        for encoder in {begin.encoder for begin in begins if begin.encoder is not None}:
+            require(encoder)
+    except RebuildImpossible as error:
+        raise _impossible(snapshot, error.cause, error.hint) from error
+
+
+def _impossible(snapshot: Snapshot, cause: str, remedy: str) -> RebuildImpossible:
+    return RebuildImpossible(
+        f"restore {snapshot.id[:12]}: the ZIP cannot be rebuilt here: {cause}",
+        f"restore to a directory, which gives every member; or {remedy}",
+    )
 
 
 @contextmanager
@@ -160,11 +184,9 @@ class _Digest:
             return
         what = f"restore {self._snapshot.id[:12]}:"
         if self._snapshot.encoders and not selftest.zlib_reproduces():
-            raise RepositoryDamaged(
-                f"{what} the ZIP cannot be rebuilt here: zlib {selftest.zlib_version()} packs"
-                " differently from the one that made it",
-                f"restore to a directory, which gives every member; or {selftest.REMEDY}",
-            )
+            version = selftest.zlib_version()
+            cause = f"zlib {version} packs differently from the one that made it"
+            raise _impossible(self._snapshot, cause, selftest.REMEDY)
         raise RepositoryDamaged(
             f"{what} the rebuilt bytes are not the export's (zlib {selftest.zlib_version()})",
             "run check --read-data; the members can be restored to a directory",

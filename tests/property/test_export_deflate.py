@@ -8,9 +8,10 @@ import zlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backupd.export import deflate
+from backupd.export import candidates, deflate
 from backupd.export.archive import scan
 from backupd.export.deflate import Encoder, Proof
+from backupd.export.encoders import Flush
 from tests.support import FULL
 from tests.support.zips import Part, build
 from tests.support.zips import deflate as compressed
@@ -64,7 +65,60 @@ def test_usual_encoders_are_found_and_give_the_stream_back(
 def test_any_bytes_are_identified_or_not(raw: bytes) -> None:
     found = deflate.identify([raw])
 
-    assert found is None or found in deflate.CANDIDATES
+    if found is not None:
+        content = zlib.decompressobj(-15).decompress(raw)
+        made = b"".join(deflate.encode([content], found))
+        assert zlib.decompress(made, -15) == content
+
+
+others = st.sampled_from(
+    [*candidates.ZLIBS[::4], *candidates.streaming(), *list(candidates.whole())[:9]]
+)
+
+
+@settings(max_examples=EXAMPLES // 2, deadline=None)
+@given(content=contents, encoder=others)
+def test_every_carried_encoder_gives_its_streams_back(content: bytes, encoder: Encoder) -> None:
+    raw = b"".join(deflate.encode([content], encoder))
+    file = io.BytesIO(build(Part(content=content, stream=raw)))
+
+    found = deflate.find_encoder(file, scan(file).members[0])
+
+    assert zlib.decompress(raw, -15) == content
+    assert found is not None
+    assert b"".join(deflate.encode([content], found)) == raw
+
+
+@settings(max_examples=EXAMPLES // 2, deadline=None)
+@given(
+    content=contents,
+    encoder=usual,
+    places=st.lists(st.floats(0, 1), max_size=5),
+    kind=st.sampled_from([Flush.SYNC, Flush.FULL]),
+    size=st.integers(1, 400_000),
+)
+def test_streams_flushed_anywhere_come_back_whatever_the_chunks(
+    content: bytes, encoder: Encoder, places: list[float], kind: Flush, size: int
+) -> None:
+    points = tuple(sorted({int(place * len(content)) for place in places}))
+    raw = written(content, encoder, points, kind)
+    file = io.BytesIO(build(Part(content=content, stream=raw)))
+
+    found = deflate.find_encoder(file, scan(file).members[0])
+
+    assert found is not None
+    size = max(size, len(content) // 500)
+    chunks = [content[at : at + size] for at in range(0, len(content), size)]
+    assert b"".join(deflate.encode(chunks, found)) == raw
+
+
+def written(content: bytes, encoder: Encoder, points: tuple[int, ...], kind: Flush) -> bytes:
+    packer = zlib.compressobj(encoder.level, zlib.DEFLATED, -15, encoder.mem_level)
+    made, start = [], 0
+    for end in points:
+        made += [packer.compress(content[start:end]), packer.flush(kind)]
+        start = end
+    return b"".join(made) + packer.compress(content[start:]) + packer.flush()
 
 
 @settings(max_examples=EXAMPLES, deadline=None)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backupd.export.deflate import Encoder
+from backupd.export.encoders import Encoder, Flush, Flushes, Library
 from backupd.store import derive, frames
 from backupd.store.envelope import PLAIN
 from backupd.store.fsio import FileSystem, NewFile, temporary
@@ -44,7 +44,19 @@ LEAVES = st.one_of(
     st.builds(Ref, IDS, st.booleans()),
     st.builds(Derived, IDS, st.integers(0, 300)),
 )
-ENCODERS = st.builds(Encoder, st.integers(1, 9), st.integers(1, 9), st.integers(0, 4))
+PLAIN_ENCODERS = st.builds(Encoder, st.integers(1, 9), st.integers(1, 9), st.integers(0, 4))
+POINTS = st.lists(st.integers(0, 2**40), unique=True, max_size=5).map(lambda p: tuple(sorted(p)))
+ENCODERS = PLAIN_ENCODERS | st.builds(
+    Encoder,
+    st.integers(0, 12),
+    st.integers(0, 9),
+    window=st.integers(9, 15),
+    feed=st.integers(0, 2**20),
+    flushes=st.none()
+    | st.builds(Flushes, st.sampled_from(Flush), st.integers(1, 2**40), st.booleans())
+    | st.builds(Flushes, st.sampled_from(Flush), points=POINTS),
+    library=st.none() | st.builds(Library, st.text(min_size=1), st.text(), st.binary(max_size=4)),
+)
 BEGINS = st.one_of(
     st.builds(Begin, st.text(max_size=20), st.sampled_from([Coding.STORED, Coding.STREAM])),
     st.builds(Begin, st.text(max_size=20), st.just(Coding.DEFLATED), ENCODERS),

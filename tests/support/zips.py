@@ -10,7 +10,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 STORED, DEFLATED = 0, 8
@@ -95,6 +95,23 @@ def deflate(content: bytes, level: int = 6, mem_level: int = 8, strategy: int = 
     """Return a raw deflate stream."""
     encoder = zlib.compressobj(level, zlib.DEFLATED, -15, mem_level, strategy)
     return encoder.compress(content) + encoder.flush()
+
+
+def deflate_unknown(content: bytes, at: int) -> bytes:
+    """Return a raw deflate stream that no single encoder writes: it becomes another one at `at`."""
+    head = zlib.compressobj(6, zlib.DEFLATED, -15)
+    start = head.compress(content[:at]) + head.flush(zlib.Z_FULL_FLUSH)
+    return start + deflate(content[at:], 1, 9, zlib.Z_FILTERED)
+
+
+def deflate_flushing(content: bytes, at: Iterable[int], mode: int = zlib.Z_SYNC_FLUSH) -> bytes:
+    """Return a raw deflate stream with flushes at these offsets of the content."""
+    encoder = zlib.compressobj(6, zlib.DEFLATED, -15)
+    made, start = [], 0
+    for end in at:
+        made += [encoder.compress(content[start:end]), encoder.flush(mode)]
+        start = end
+    return b"".join(made) + encoder.compress(content[start:]) + encoder.flush()
 
 
 def extra(kind: int, data: bytes) -> bytes:

@@ -95,10 +95,12 @@ OWNERS: dict[str, str] = {
     "click": "cli",
     "compression": "store",
     "cryptography": "store credentials",
+    "deflate": "export",
     "httpcore": "download",
     "httpx": "download",
     "imapclient": "mail",
     "imaplib": "mail",
+    "isal": "export",
     "keyring": "credentials",
     "msgspec": "export download store catalog",
     "platformdirs": "config",
@@ -111,6 +113,7 @@ OWNERS: dict[str, str] = {
     "sqlite3": "store catalog ledger",
     "trustme": "demo",
     "zipfile": "demo",
+    "zlib_ng": "export",
 }
 
 # Everybody else is handed `now`.

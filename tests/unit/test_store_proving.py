@@ -146,7 +146,7 @@ def test_zlib_that_differs_is_found_out_and_named(
     path = tmp_path / "1.zip"
     path.write_bytes(week(1))
     snapshot = repository.add(path, origin()).snapshot
-    monkeypatch.setattr("backupd.export.deflate.zlib", _OtherZlib())
+    monkeypatch.setattr("backupd.export.encoders.zlib", _OtherZlib())
     assert not selftest.zlib_reproduces()
     with pytest.raises(RepositoryDamaged, match="cannot be rebuilt here"):
         repository.restore_zip(snapshot, tmp_path / "back.zip")

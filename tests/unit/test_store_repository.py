@@ -7,7 +7,6 @@ import os
 import random
 import threading
 import zipfile
-import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,7 +36,7 @@ from tests.support.storing import (
     put,
     week,
 )
-from tests.support.zips import Part, build
+from tests.support.zips import Part, build, deflate_unknown
 
 
 @pytest.fixture
@@ -116,24 +115,17 @@ def test_stream_of_no_known_encoder_is_kept_exactly_and_named(
     content = json.dumps([conversation(n) for n in range(5)]).encode()
     odd = build(
         Part(b"user.json", b"{}"),
-        Part(b"conversations.json", content, stream=interrupted(content, 2000)),
+        Part(b"conversations.json", content, stream=deflate_unknown(content, 2000)),
     )
 
     added = put(repository, tmp_path, odd)
 
     assert added.snapshot.kept_streams == ("conversations.json",)
-    assert added.snapshot.kept_stream_bytes == len(interrupted(content, 2000))
+    assert added.snapshot.kept_stream_bytes == len(deflate_unknown(content, 2000))
     assert not added.kept_whole
     assert given_back(repository, added.snapshot) == odd
     repository.restore_members(added.snapshot, tmp_path / "members")
     assert (tmp_path / "members/conversations.json").read_bytes() == content
-
-
-def interrupted(content: bytes, at: int) -> bytes:
-    """Return a deflate stream with a flush in it, as no single zlib call would write."""
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
-    head = packer.compress(content[:at]) + packer.flush(zlib.Z_FULL_FLUSH)
-    return head + packer.compress(content[at:]) + packer.flush()
 
 
 def test_encoder_that_misleads_at_the_start_is_found_out(
@@ -143,7 +135,7 @@ def test_encoder_that_misleads_at_the_start_is_found_out(
     content = random.Random(1).randbytes(300_000) + b"text " * 20_000
     odd = build(
         Part(b"conversations.json", json.dumps([conversation(1)]).encode()),
-        Part(b"a.bin", content, stream=interrupted(content, 350_000)),
+        Part(b"a.bin", content, stream=deflate_unknown(content, 350_000)),
     )
 
     added = put(repository, tmp_path, odd)
