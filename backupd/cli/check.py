@@ -30,6 +30,7 @@ def command(
     with context.repository() as repository, progress_bar(context.quiet) as progress:
         report = repository.check(read_data=read_data, subset=part, drill=drill, progress=progress)
     problems = [problem.text for problem in report.problems]
+    impossible = [problem.text for problem in report.impossible]
     if as_json:
         emit_json(
             {
@@ -39,10 +40,11 @@ def command(
                 "bytes_read": report.bytes_read,
                 "drilled": list(report.drilled),
                 "problems": problems,
+                "impossible": impossible,
             }
         )
     else:
-        for problem in problems:
+        for problem in (*problems, *impossible):
             fail(problem)
         if problems:
             context.say(
@@ -55,7 +57,9 @@ def command(
             f" {count(len(report.drilled), 'export')} rebuilt:"
             f" {count(len(problems), 'problem') if problems else 'no damage'}"
         )
-    return ExitCode.DAMAGED if problems else ExitCode.OK
+    if problems:
+        return ExitCode.DAMAGED
+    return ExitCode.FINDINGS if impossible else ExitCode.OK
 
 
 def _subset(text: str | None, read_data: bool) -> Subset | None:

@@ -110,9 +110,8 @@ class Care:
         report = self._look(drill=True)
         now = self._rooms.clock()
         self._rooms.messages.set_fact(LAST_DRILL, stamp(now), now)
-        self._rooms.tell(
-            notice.drill_result(problems=tuple(problem.text for problem in report.problems))
-        )
+        problems = (*report.problems, *report.impossible)
+        self._rooms.tell(notice.drill_result(problems=tuple(problem.text for problem in problems)))
 
     def _look(self, *, read_data: bool = False, drill: bool = False) -> CheckReport:
         """Check with a repository opened for it: the pipeline's own may be writing meanwhile."""

@@ -16,7 +16,7 @@ from backupd import notice
 from backupd.config import MailboxSettings, Settings, cautions
 from backupd.credentials import Credentials
 from backupd.errors import BackupdError
-from backupd.export import selftest
+from backupd.export import encoders, selftest
 from backupd.intake.mailkeys import is_signed_in, mail_key, untold
 from backupd.intake.overview import privacy
 from backupd.ledger.db import open_database
@@ -55,6 +55,7 @@ def examine(
     """Yield the findings one by one; mailboxes are logged in to, nothing is changed."""
     yield _python()
     yield _zlib()
+    yield _encoders()
     yield _clock(now)
     yield from (Finding("configuration", Verdict.CAUTION, text) for text in cautions(settings))
     yield from _repository(settings, access)
@@ -113,6 +114,16 @@ def _zlib() -> Finding:
     seen = f"{version} packs differently from the one that exports are made with"
     fix = f"{selftest.REMEDY}; members can be restored meanwhile"
     return Finding("zlib", Verdict.FAILED, seen, fix)
+
+
+def _encoders() -> Finding:
+    """Say which packing libraries are here; most exports need none of them."""
+    here = [f"{name} {encoders.version(name)}" for name in encoders.installed()]
+    missing = encoders.missing()
+    seen = f"zlib; also {', '.join(here)}" if here else "zlib"
+    if missing:
+        seen += f"; not here: {', '.join(missing)}, which few exports need ({encoders.EXTRA})"
+    return Finding("encoders", Verdict.OK, seen)
 
 
 def _clock(now: datetime) -> Finding:

@@ -19,6 +19,7 @@ from pathlib import Path
 from backupd import notice
 from backupd.catalog import Catalog, SnapshotSummary
 from backupd.errors import BackupdError
+from backupd.export import encoders
 from backupd.export.archive import ArchiveRefused
 from backupd.export.versions import Counts
 from backupd.intake.matching import Candidate, match
@@ -246,7 +247,10 @@ def _findings(rooms: Rooms, added: Added) -> Iterator[notice.Notice]:
         yield notice.kept_whole(snapshot=snapshot.id, size=snapshot.size)
     if snapshot.kept_streams:
         yield notice.kept_streams(
-            snapshot=snapshot.id, members=snapshot.kept_streams, size=snapshot.kept_stream_bytes
+            snapshot=snapshot.id,
+            members=snapshot.kept_streams,
+            size=snapshot.kept_stream_bytes,
+            missing=encoders.missing(),
         )
     if snapshot.incomplete_reasons:
         yield notice.incomplete_export(snapshot=snapshot.id, reasons=snapshot.incomplete_reasons)

@@ -214,8 +214,20 @@ def kept_whole(*, snapshot: str, size: int) -> Notice:
     )
 
 
-def kept_streams(*, snapshot: str, members: tuple[str, ...], size: int) -> Notice:
-    """Members of an export were packed by an unknown program and are kept packed."""
+def kept_streams(
+    *, snapshot: str, members: tuple[str, ...], size: int, missing: tuple[str, ...] = ()
+) -> Notice:
+    """Members of an export were packed by an unknown program and are kept packed.
+
+    `missing` are the packing libraries that backupd could use and does not find here.
+    """
+    remedy = (
+        f"install backupd[encoders], see docs/install.md: {plain(', '.join(missing))} can be "
+        "imitated too, but not on this machine. Exports that are stored already stay as they are."
+        if missing
+        else "nothing at once. If this happens with every export, look for a newer version of "
+        "backupd, which may know that program."
+    )
     return Notice(
         event="kept_streams",
         severity=Severity.WARNING,
@@ -226,8 +238,7 @@ def kept_streams(*, snapshot: str, members: tuple[str, ...], size: int) -> Notic
             f"So they are kept packed. They are safe and restore byte for byte, but cost their "
             f"{amount(size)} again in every export, and conversations in them cannot be read or "
             "counted.\n"
-            "What to do: nothing at once. If this happens with every export, look for a newer "
-            "version of backupd, which may know that program."
+            f"What to do: {remedy}"
         ),
         snapshot=snapshot,
         fields={"bytes": size, "members": len(members)},

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from backupd.errors import BackupdError, RepositoryDamaged
+from backupd.errors import BackupdError, RebuildImpossible, RepositoryDamaged
 from backupd.store.damage import FrameNeeds, Needs
 from backupd.store.fsio import hash_file
 from backupd.store.index import Frame, Index
@@ -62,7 +62,10 @@ class Subset:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What a check saw. `drilled` are the snapshots that were rebuilt and hashed equal."""
+    """What a check saw. `drilled` are the snapshots that were rebuilt and hashed equal.
+
+    `impossible` are those that this machine cannot rebuild, undamaged as they are.
+    """
 
     problems: tuple[Problem, ...]
     snapshots: int
@@ -70,6 +73,7 @@ class CheckReport:
     objects: int
     bytes_read: int
     drilled: tuple[str, ...]
+    impossible: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -110,6 +114,7 @@ class Check:
         self._progress = progress or _silent
         self._findings: list[_Finding] = []
         self._problems: list[Problem] = []
+        self._impossible: list[Problem] = []
         self._directories: dict[bytes, Directory] = {}
         self._bytes = 0
 
@@ -134,8 +139,9 @@ class Check:
         drilled = self._drill() if drill else ()
         objects = sum(len(f.objects) for d in self._directories.values() for f in d.frames)
         return CheckReport(
-            tuple(self._problems), len(needs), len(names), objects, self._bytes, drilled
-        )
+            tuple(self._problems), len(needs), len(names), objects, self._bytes, drilled,
+            tuple(self._impossible),
+        )  # fmt: skip
 
     def _structure(self, name: bytes) -> None:
         path = self._paths.pack(name)
@@ -326,9 +332,9 @@ class Check:
                 if self._snapshots.is_forgotten(snapshot):
                     continue
                 path = self._paths.snapshots / snapshot.id
-                self._problems.append(
-                    Problem(self._relative(path), None, error.message, (snapshot.id,))
-                )
+                lacking = isinstance(error, RebuildImpossible)
+                found = self._impossible if lacking else self._problems
+                found.append(Problem(self._relative(path), None, error.message, (snapshot.id,)))
             else:
                 done.append(snapshot.id)
         return tuple(done)

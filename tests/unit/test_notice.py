@@ -132,6 +132,9 @@ def samples() -> Iterator[Notice]:
     yield notice.kept_streams(
         snapshot=SNAPSHOT, members=("conversations.json", "chat.html"), size=41_234_567
     )
+    yield notice.kept_streams(
+        snapshot=SNAPSHOT, members=("chat.html",), size=1_234_567, missing=("zlib-ng", "isal")
+    )
     yield notice.incomplete_export(
         snapshot=SNAPSHOT, reasons=("3 of 12 shards are missing", "user.json is missing")
     )
