@@ -13,6 +13,7 @@ from backupd.config import RepositorySettings, Settings
 from backupd.credentials import CredentialMissing, Credentials
 from backupd.intake.rooms import Rooms
 from backupd.intake.storing import Keeper
+from backupd.intake.ways import Ways
 from backupd.ledger.db import Database, open_database
 from backupd.ledger.deliveries import Deliveries
 from backupd.ledger.messages import Messages
@@ -96,6 +97,7 @@ def open_rooms(
             repository=repository,
             catalog=catalog,
             notifier=open_notifier(settings, database, credentials),
+            ways=Ways(settings, credentials),
             clock=clock,
         )
         undo.pop_all()

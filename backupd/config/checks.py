@@ -16,9 +16,9 @@ from backupd.config.values import parse_optional_path
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S")
 _WEB = re.compile(r"https?://[^/\s]")
 _LARGEST_CA_FILE = 4 * 1024 * 1024
-_NO_SESSIONS = (
-    'signed-in sessions are not available in this version; use "none" (downloads that need a '
-    "sign-in are announced, and the ZIP is taken from the drop folder)"
+_NO_BROWSER = (
+    '"browser" is not available in this version; use "bearer", "cookies" or "none" (downloads that '
+    "need a sign-in are announced, and the ZIP is taken from the drop folder)"
 )
 
 
@@ -36,6 +36,7 @@ def check(data: Mapping[str, Any], report: Report) -> None:
     _check_ca_file(download.get("ca_file"), ("download", "ca_file"), report)
     for name, account in _table(data.get("accounts")).items():
         _check_session(_table(account), ("accounts", name), report)
+    _check_prefixes(_table(data.get("accounts")), report)
     _check_channels(data.get("notify"), report)
     url = _table(data.get("heartbeat")).get("url")
     if isinstance(url, str) and not _WEB.match(url):
@@ -59,8 +60,6 @@ def cautions(settings: Settings) -> tuple[str, ...]:
         for channel in settings.notify
         if channel.url is not None and _holds_password(channel.url.get_secret_value())
     ]
-    if settings.accounts:
-        found.append("[accounts] is not used by this version: it has no signed-in sessions")
     if settings.heartbeat is not None:
         found.append("[heartbeat] is not used by this version")
     return tuple(found)
@@ -91,13 +90,25 @@ def _check_mailbox(
 
 def _check_session(table: Mapping[str, Any], place: Place, report: Report) -> None:
     session = table.get("session")
-    if session in ("bearer", "cookies", "browser"):
-        report.add((*place, "session"), _NO_SESSIONS)
+    if session == "browser":
+        report.add((*place, "session"), _NO_BROWSER)
     if session in ("bearer", "cookies") and "session_credential" not in table:
         report.add(
             (*place, "session_credential"),
             f'is missing: session = "{session}" needs the name of a credential',
         )
+
+
+def _check_prefixes(accounts: Mapping[str, Any], report: Report) -> None:
+    """Report two accounts of one prefix; a longer one is a more exact one."""
+    owners: dict[str, str] = {}
+    for name, account in accounts.items():
+        prefix = _table(account).get("prefix")
+        if not isinstance(prefix, str):
+            continue
+        owner = owners.setdefault(prefix.lower(), name)
+        if owner != name:
+            report.add(("accounts", name, "prefix"), f"is the same as in [accounts.{owner}]")
 
 
 def _check_ca_file(value: object, place: Place, report: Report) -> None:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from backupd.credentials.keyring_call import KeyringLocked
-from backupd.credentials.lookup import CredentialMissing, Credentials
+from backupd.credentials.lookup import CredentialMissing, Credentials, Found
 
-__all__ = ["CredentialMissing", "Credentials", "KeyringLocked"]
+__all__ = ["CredentialMissing", "Credentials", "Found", "KeyringLocked"]

@@ -32,9 +32,12 @@ _SHAPE = f"give it anew: UTF-8 text of one to {LONGEST_OUTPUT} bytes, without NU
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
+    """A secret, the words for where it came from, and whether a program printed it just now."""
+
     value: str = field(repr=False)
     source: str
+    printed: bool = False
 
 
 class Credentials:
@@ -64,7 +67,7 @@ class Credentials:
             CredentialMissing: no source has it.
             CredentialError: the one that should have it failed.
         """
-        return self._find(name).value
+        return self.find(name).value
 
     def source(self, name: str) -> str:
         """Say which source answers for a credential.
@@ -72,7 +75,26 @@ class Credentials:
         Raises:
             CredentialError: as `get`.
         """
-        return self._find(name).source
+        return self.find(name).source
+
+    def find(self, name: str) -> Found:
+        """Return a secret together with where it comes from.
+
+        Raises:
+            CredentialError: as `get`.
+        """
+        _named(name)
+        passed: list[str] = []
+        for ask in (self._from_systemd, self._from_keyring, self._from_command):
+            answer = ask(name)
+            if isinstance(answer, Found):
+                return answer
+            passed.append(answer)
+        raise CredentialMissing(
+            f'read credential "{name}": no source has it ({"; ".join(passed)})',
+            f"store it with `backupd secret set {name}`, or see docs/configuration.md for systemd "
+            "credentials and commands",
+        )
 
     def set(self, name: str, value: str) -> None:
         """Store a secret in the keyring, read back to be sure.
@@ -103,23 +125,9 @@ class Credentials:
         """End the calls that are under way; they and later ones fail."""
         self._programs.close()
 
-    def _find(self, name: str) -> _Found:
-        _named(name)
-        passed: list[str] = []
-        for ask in (self._from_systemd, self._from_keyring, self._from_command):
-            answer = ask(name)
-            if isinstance(answer, _Found):
-                return answer
-            passed.append(answer)
-        raise CredentialMissing(
-            f'read credential "{name}": no source has it ({"; ".join(passed)})',
-            f"store it with `backupd secret set {name}`, or see docs/configuration.md for systemd "
-            "credentials and commands",
-        )
-
     # Each source returns what it found, or in words why it is passed over.
 
-    def _from_systemd(self, name: str) -> _Found | str:
+    def _from_systemd(self, name: str) -> Found | str:
         directory = self._environ.get("CREDENTIALS_DIRECTORY")
         if not directory:
             return "not started by systemd with credentials"
@@ -133,9 +141,9 @@ class Credentials:
                 f"{operation}: {str(error.strerror).lower()}",
                 "see LoadCredential= or LoadCredentialEncrypted= in the unit",
             ) from error
-        return _Found(_text(operation, raw), "systemd")
+        return Found(_text(operation, raw), "systemd")
 
-    def _from_keyring(self, name: str) -> _Found | str:
+    def _from_keyring(self, name: str) -> Found | str:
         try:
             held = self._keyring.get(name)
         except KeyringMissing as missing:
@@ -143,9 +151,9 @@ class Credentials:
         if held.value is None:
             return f"the keyring ({held.backend}) has none of that name"
         value = _checked(f'read credential "{name}" from the keyring', held.value)
-        return _Found(value, f"the keyring ({held.backend})")
+        return Found(value, f"the keyring ({held.backend})")
 
-    def _from_command(self, name: str) -> _Found | str:
+    def _from_command(self, name: str) -> Found | str:
         settings = self._commands.get(name)
         if settings is None:
             return f"no [credentials.{name}] with a command"
@@ -167,7 +175,7 @@ class Credentials:
             raise CredentialError(
                 f"{operation}: it ended with status {ended.status}", "run the command by hand"
             )
-        return _Found(_text(operation, ended.output), f"command ({program})")
+        return Found(_text(operation, ended.output), f"command ({program})", printed=True)
 
 
 def _named(name: str) -> str:

@@ -21,7 +21,9 @@ from backupd.download.outcome import (
     Outcome,
     RateLimited,
     ServerFailed,
+    SessionRefused,
     SignInNeeded,
+    WrongAccount,
 )
 
 MAGIC = b"PK\x03\x04"
@@ -53,12 +55,14 @@ class Standing:
     """What is known of the link when the answer comes.
 
     `anonymous`: the link needs no session, its signature is enough. `late`: its deadline has
-    passed; for an anonymous link that is the end its signature names. `now` is aware UTC.
+    passed; for an anonymous link that is the end its signature names. `now` is aware UTC. `signed`:
+    the request carried a session.
     """
 
     anonymous: bool
     late: bool
     now: datetime
+    signed: bool = False
 
 
 def classify(answer: Answer, standing: Standing) -> Outcome:
@@ -72,6 +76,8 @@ def classify(answer: Answer, standing: Standing) -> Outcome:
     if told is not None:
         return told
     if answer.status in _WALLS:
+        if standing.signed and not standing.late and _is_denial(answer):
+            return WrongAccount(f"status {answer.status} to a signed-in request")
         return _wall(answer.status, f"status {answer.status}", standing)
     if answer.status in (200, 206):
         return _by_content(answer, standing)
@@ -111,9 +117,20 @@ def _by_azure_code(answer: Answer, standing: Standing) -> Outcome | None:
     return LinkRefused("the server rejects the link's signature before its end: link damaged")
 
 
+def _is_denial(answer: Answer) -> bool:
+    """Tell whether the service itself, not a wall before it, says no to whom it knows.
+
+    Inferred: it answers in JSON, where a sign-in page or a filter answers in HTML, and a session
+    that it does not know gets 401 or 422.
+    """
+    return answer.status in (403, 404) and answer.head.lstrip(b" \t\r\n").startswith(b"{")
+
+
 def _wall(status: int, what: str, standing: Standing) -> Outcome:
     if standing.late:
         return Expired(certain=False, detail=f"{what}, after the deadline")
+    if standing.signed:
+        return SessionRefused(f"{what}, to a signed-in request")
     if not standing.anonymous:
         return SignInNeeded(what)
     if status in (404, 410):

@@ -34,12 +34,16 @@ from backupd.download.outcome import (
     Outcome,
     RateLimited,
     ServerFailed,
+    SessionMissing,
+    SessionRefused,
     SignInNeeded,
     TooBig,
+    WrongAccount,
 )
 from backupd.download.pace import Pace
 from backupd.download.part import PartFile, discard
 from backupd.download.resume import Restart, Stored, Validators
+from backupd.download.session import Anonymous, Session
 from backupd.download.terms import Limits, Network
 from backupd.download.transport import Client, Incoming
 from backupd.export import archive
@@ -60,8 +64,11 @@ __all__ = [
     "Outcome",
     "RateLimited",
     "ServerFailed",
+    "SessionMissing",
+    "SessionRefused",
     "SignInNeeded",
     "TooBig",
+    "WrongAccount",
     "discard",
     "fetch",
 ]
@@ -72,6 +79,7 @@ LONGEST_URL = 8192
 Progress = Callable[[int, int | None], None]
 _PRINTABLE = re.compile(r"[!-\[\]-~]+")
 """Printable ASCII without space and backslash, which parsers disagree about."""
+_ANONYMOUS = Anonymous()
 _log = logging.getLogger("backupd.download")
 
 
@@ -83,9 +91,11 @@ def fetch(
     now: Callable[[], datetime],
     cancel: threading.Event,
     progress: Progress | None = None,
+    session: Session = _ANONYMOUS,
 ) -> Outcome:
     """Try once to get the file of `link` into `part`, continuing what is there.
 
+    `session` signs the requests in and sees every answer's fields, those of redirects included.
     `now` gives aware UTC. `part` lies in an existing directory; its sidecar is
     `part.with_suffix(".json")`. A file that an earlier attempt completed is found without asking
     the server. A stop by `cancel` is noticed within a second. `progress` hears the bytes on disk
@@ -97,7 +107,7 @@ def fetch(
     try:
         pace = Pace(limits, cancel, now, link.give_up_at)
         with PartFile(part, limits.reserve) as file:
-            outcome = _Attempt(link, file, limits, pace, now, progress).run(network)
+            outcome = _Attempt(link, file, limits, pace, now, progress, session).run(network)
     except Ended as end:
         outcome = end.outcome
     _log.info("download from %s: %s: %s", link.host, outcome.kind, outcome.detail)
@@ -122,7 +132,10 @@ class _Attempt:
         pace: Pace,
         now: Callable[[], datetime],
         progress: Progress | None,
+        session: Session,
     ) -> None:
+        self._session = session
+        self._signed = False
         self._link = link
         self._file = file
         self._limits = limits
@@ -193,9 +206,13 @@ class _Attempt:
         """Ask for the link, following at most `HOPS` redirects, each held to the link rules."""
         url = self._link.url.reveal()
         status = 0
-        for _ in range(HOPS + 1):
-            with client.get(self._passed(url), fields) as incoming:
+        for hop in range(HOPS + 1):
+            url = self._passed(url)
+            signing = self._session.headers_for(url, hop)
+            self._signed = self._signed or bool(signing)
+            with client.get(url, (*fields, *signing)) as incoming:
                 status = incoming.status
+                self._session.learn(url, incoming.headers)
                 if status not in answers.REDIRECTS:
                     yield incoming
                     return
@@ -242,6 +259,7 @@ class _Attempt:
             anonymous=not self._link.signed_in,
             late=now >= self._link.deadline,
             now=now,
+            signed=self._signed,
         )
 
     def _begin(self, incoming: Incoming, validators: Validators) -> None:

@@ -34,6 +34,30 @@ class SignInNeeded:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionRefused:
+    """The server does not accept the session it was shown: it has ended, or was withdrawn."""
+
+    detail: str
+    kind: ClassVar[str] = "session-refused"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionMissing:
+    """Nothing could be tried: what signs in is missing, unusable, or has ended by its own word."""
+
+    detail: str
+    kind: ClassVar[str] = "session-missing"
+
+
+@dataclass(frozen=True, slots=True)
+class WrongAccount:
+    """The server accepts the session but does not give it this export: probably another's."""
+
+    detail: str
+    kind: ClassVar[str] = "wrong-account"
+
+
+@dataclass(frozen=True, slots=True)
 class Challenged:
     """The server wants proof of a browser; neither expired nor a question of signing in."""
 
@@ -140,6 +164,9 @@ class Cancelled:
 Outcome = (
     Fetched
     | SignInNeeded
+    | SessionRefused
+    | SessionMissing
+    | WrongAccount
     | Challenged
     | Expired
     | RateLimited

@@ -17,9 +17,11 @@ from pathlib import Path
 from backupd import notice
 from backupd.download import fetch as download
 from backupd.download.plan import next_attempt
+from backupd.download.way import Errand
 from backupd.errors import BackupdError, RepositoryLocked, StorageFull
 from backupd.intake.rooms import Rooms
 from backupd.intake.storing import Quarantined, store
+from backupd.intake.ways import attempt
 from backupd.ledger.deliveries import Delivery, State
 from backupd.mail.gate import LinkRefused
 from backupd.mail.link import Link, parse_link
@@ -123,15 +125,16 @@ class Fetcher:
         part = delivery.part or self._rooms.repository.incoming / f"{delivery.id}.part"
         before = _size(part)
         self._rooms.deliveries.fetching(delivery.id, part, self._rooms.clock())
-        outcome = download.fetch(
-            link,
-            part,
-            self._limits(),
-            self._network(),
-            self._rooms.clock,
-            self._cancel,
-            lambda _done, _total: self._alive(),
+        errand = Errand(
+            link=link,
+            part=part,
+            limits=self._limits(),
+            network=self._network(),
+            now=self._rooms.clock,
+            cancel=self._cancel,
+            progress=lambda _done, _total: self._alive(),
         )
+        outcome = attempt(self._rooms.ways.to(link), errand)
         tried, delivery = delivery.link, self._rooms.deliveries.get(delivery.id)
         if delivery.state is not State.FETCHING:
             download.discard(part)  # a person handed the file in meanwhile
@@ -164,7 +167,14 @@ class Fetcher:
                 self._store(self._rooms.deliveries.get(delivery.id), last_word=again)
             case download.Cancelled():
                 self._rooms.deliveries.retry(delivery.id, now, "interrupted", "", now)
-            case download.SignInNeeded() | download.Challenged() | download.TooBig():
+            case (
+                download.SignInNeeded()
+                | download.SessionRefused()
+                | download.SessionMissing()
+                | download.WrongAccount()
+                | download.Challenged()
+                | download.TooBig()
+            ):
                 self._needs_you(delivery, outcome.kind, outcome.detail, now)
             case download.Expired(certain=True):
                 self.expire(delivery, outcome.detail)
@@ -221,6 +231,7 @@ class Fetcher:
                     kind=kind,
                     time_left=time_left(delivery, now),
                     drop_folder=self._drop_folder(delivery),
+                    credential=self._credential(delivery),
                 )
             )
 
@@ -298,6 +309,9 @@ class Fetcher:
     def _forget_part(self, delivery: Delivery) -> None:
         if delivery.part is not None:
             download.discard(delivery.part)
+
+    def _credential(self, delivery: Delivery) -> str | None:
+        return self._rooms.ways.choice(delivery.file_name or "").credential
 
     def _drop_folder(self, delivery: Delivery) -> str | None:
         mailbox = self._rooms.settings.mailboxes.get(delivery.mailbox or "")

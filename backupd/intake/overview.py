@@ -118,6 +118,8 @@ def needs(delivery: Delivery) -> str | None:
     return {
         "quarantined": "download the export again: the ZIP is damaged",
         "too-big": "raise download.max_size",
+        "session-refused": "renew the session, or download the export in a signed-in browser",
+        "session-missing": "renew the session, or download the export in a signed-in browser",
     }.get(delivery.outcome or "", "download the export in a signed-in browser")
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from backupd.catalog import Catalog
 from backupd.config import Settings
+from backupd.intake.ways import Ways
 from backupd.ledger.db import Database
 from backupd.ledger.deliveries import Deliveries
 from backupd.ledger.messages import Messages
@@ -27,6 +28,7 @@ class Rooms:
     repository: Repository
     catalog: Catalog
     notifier: Notifier
+    ways: Ways
     clock: Callable[[], datetime]
 
     def tell(self, notice: Notice) -> None:

@@ -10,7 +10,14 @@ from backupd.notice.words import amount, cause, count, plain, shorten, span, wit
 _WHY = {
     "challenged": "the server wants to see a browser before it hands out the export",
     "too-big": "the export is larger than `max_size` in [download] allows",
+    "session-refused": "the server does not accept the session that backupd signs in with",
+    "session-missing": "what backupd signs in with is missing, unusable, or has ended",
+    "wrong-account": (
+        "the server accepts the session that backupd signs in with, but does not give it this "
+        "export: it is probably of another ChatGPT account"
+    ),
 }
+_RENEWABLE = ("session-refused", "session-missing", "wrong-account")
 _SIGN_IN = "the link works only in a browser that is signed in to the ChatGPT account"
 REQUEST_AGAIN = (
     "request a new export at chatgpt.com (Settings, Data controls, Export data); its mail comes "
@@ -26,8 +33,12 @@ def sign_in_needed(
     file_name: str | None = None,
     drop_folder: str | None = None,
     kind: str = "sign-in-needed",
+    credential: str | None = None,
 ) -> Notice:
-    """Only a person can fetch this export; `kind` is the download's outcome."""
+    """Only a person can fetch this export; `kind` is the download's outcome.
+
+    `credential` is the name of what signs in, where something does.
+    """
     named = f" (the file is called {shorten(file_name)})" if file_name else ""
     at = f" from {plain(host)}" if host else ""
     return Notice(
@@ -39,12 +50,22 @@ def sign_in_needed(
             "All stored exports are safe, and backupd tries again now and then.\n"
             f"What to do {within(time_left)}: open the newest export mail from OpenAI in a "
             "browser that is signed in to that ChatGPT account and click its download button"
-            f"{named}. {_hand_in(drop_folder)}"
+            f"{named}. {_hand_in(drop_folder)}{_renew(kind, credential)}"
         ),
         delivery=delivery,
         fault=f"delivery:{delivery}:needs-you",
         clears=(f"delivery:{delivery}:failing",),
         fields={"seconds_left": int(time_left.total_seconds()), "outcome": plain(kind)},
+    )
+
+
+def _renew(kind: str, credential: str | None) -> str:
+    if credential is None or kind not in _RENEWABLE:
+        return ""
+    return (
+        f'\nOr renew the credential "{plain(credential)}" (`backupd secret set '
+        f"{plain(credential)}`, or where it comes from; `backupd session test` says what is wrong "
+        "with it): backupd then fetches the export by itself, within the hour."
     )
 
 

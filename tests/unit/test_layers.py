@@ -59,7 +59,9 @@ PURE = (
     "mail.message",
     "mail.mime",
     "mail.proof",
+    "download.headers",
     "download.plan",
+    "download.session",
     "oauth.messages",
 )
 DOES_IO = {
@@ -94,7 +96,7 @@ OWNERS: dict[str, str] = {
     "backports": "store",
     "click": "cli",
     "compression": "store",
-    "cryptography": "store credentials",
+    "cryptography": "credentials download store",
     "deflate": "export",
     "httpcore": "download",
     "httpx": "download",

@@ -1,0 +1,90 @@
+"""Requests that a browser's cookies sign in, renewed by what the server sets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from backupd.download.cookies import Crumb, Jar, read
+from backupd.download.jar_file import JarFile
+from backupd.download.outcome import Outcome, SessionMissing
+from backupd.download.session import HOST, Condition, Kind, Secret, Validity
+from backupd.download.way import Errand, request
+from backupd.errors import CredentialError
+from backupd.mail.link import Link
+
+log = logging.getLogger("backupd.download")
+
+
+class CookieWay:
+    """Requests with the cookies of a credential, which `secret` gives anew for each attempt.
+
+    What the server renews is kept by `renewed`, for the same credential text only.
+    """
+
+    kind = Kind.COOKIES
+
+    def __init__(self, secret: Callable[[], Secret], renewed: JarFile) -> None:
+        self._secret = secret
+        self._renewed = renewed
+
+    def reaches(self, link: Link) -> bool:
+        """Say whether the link is of the kind that is signed in to; the jar knows the hosts."""
+        return link.signed_in
+
+    def fetch(self, errand: Errand) -> Outcome:
+        """Ask with the cookies as they are now; those that ended by their own word are not sent."""
+        try:
+            secret = self._secret().text
+            jar = self._jar(secret)
+        except CredentialError as error:
+            return SessionMissing(error.message)
+        until = jar.session_until()
+        if until is not None and until <= errand.now():
+            return SessionMissing(f"the cookies' session ended {until:%Y-%m-%d %H:%M} UTC")
+        if not jar.headers_for(errand.link.url.reveal()):
+            return SessionMissing(f"no cookie is for {errand.link.host}")
+        had_session = jar.has_session()
+        try:
+            return request(errand, jar)
+        finally:
+            # A server that takes the session away leaves nothing worth keeping.
+            if jar.changed and jar.has_session() == had_session:
+                self._keep(secret, jar.crumbs())
+
+    def validity(self, now: datetime) -> Validity:
+        """Read the end of the session's own cookie, where it has one."""
+        secret = self._secret()
+        try:
+            jar = self._jar(secret.text)
+        except CredentialError as error:
+            return Validity(Condition.UNUSABLE, HOST, None, secret.renewed, error.message)
+        until = jar.session_until()
+        ended = until is not None and until <= now
+        condition = Condition.ENDED if ended else Condition.READY
+        return Validity(condition, HOST, until, secret.renewed, _described(jar, until))
+
+    def _jar(self, secret: str) -> Jar:
+        """Return the renewed cookies if there are any, else those of the credential.
+
+        Raises:
+            CredentialError: the credential holds no cookies for the host.
+        """
+        original = read(secret)
+        return Jar(self._renewed.load(secret) or original)
+
+    def _keep(self, secret: str, crumbs: tuple[Crumb, ...]) -> None:
+        try:
+            self._renewed.keep(secret, crumbs)
+        except OSError as error:
+            log.warning("renewed cookies cannot be kept: %s", (error.strerror or "failed").lower())
+
+
+def _described(jar: Jar, until: datetime | None) -> str:
+    number = len(jar.crumbs())
+    if until is not None:
+        return f"{number} cookies"
+    if jar.has_session():
+        return f"{number} cookies; the session's own does not say when it ends"
+    return f"{number} cookies; the usual one of a session is not among them"

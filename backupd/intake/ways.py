@@ -1,0 +1,136 @@
+"""Which ways lead to an export, in which order, and what is made of their answers.
+
+A link of the anonymous era is asked for plainly first; any other by the session that its account
+is given, and plainly at last, for nobody knows of a link whether it needs a sign-in. One account's
+session is [download]'s unless a table of [accounts] names the account by the beginning of its
+export files; the longest beginning that fits is the account's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from backupd.config import Settings
+from backupd.credentials import Credentials
+from backupd.download import fetch as download
+from backupd.download.cookie_way import CookieWay
+from backupd.download.jar_file import JarFile
+from backupd.download.session import Kind, Secret
+from backupd.download.way import BearerWay, Direct, Errand, Way
+from backupd.mail.link import Link
+
+log = logging.getLogger(__name__)
+
+_TRY_ANOTHER = (
+    download.SignInNeeded,
+    download.SessionRefused,
+    download.SessionMissing,
+    download.WrongAccount,
+    download.Challenged,
+    download.RateLimited,
+    download.Expired,
+)
+"""Answers that another way may get round; a certain expiry is told apart where it counts."""
+_COUNTS = (
+    download.Fetched,
+    download.Cancelled,
+    download.DiskFull,
+    download.TooBig,
+    download.NetworkFailed,
+)
+"""Answers to a later way that stand for the attempt; else the first way's answer does."""
+_BY_CREDENTIAL = (Kind.BEARER, Kind.COOKIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How one account is signed in; `account` is None for what [download] says of all others."""
+
+    account: str | None
+    prefix: str
+    kind: Kind
+    credential: str | None
+
+
+class Ways:
+    """The ways in of one configuration. Secrets are read when a way is used, never before."""
+
+    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+        self._choices = tuple(_choices(settings))
+        self._credentials = credentials
+        self._renewed = settings.state.path / "sessions"
+
+    def choices(self) -> tuple[Choice, ...]:
+        """Return how every account is signed in, [download] first."""
+        return self._choices
+
+    def choice(self, file_name: str) -> Choice:
+        """Return how the account of an export file is signed in."""
+        fitting = [one for one in self._choices if file_name.lower().startswith(one.prefix)]
+        return max(fitting, key=lambda one: len(one.prefix))
+
+    def to(self, link: Link) -> tuple[Way, ...]:
+        """Return the ways to try, in order; never none."""
+        direct = Direct()
+        session = self.session(self.choice(link.file_name))
+        if session is None or not session.reaches(link):
+            return (direct,)
+        return (session, direct) if link.signed_in else (direct, session)
+
+    def session(self, choice: Choice) -> Way | None:
+        """Return the way that signs in as chosen; None where nothing signs in."""
+        if choice.credential is None:
+            return None
+        secret = partial(_secret, self._credentials, choice.credential)
+        if choice.kind is Kind.BEARER:
+            return BearerWay(secret)
+        return CookieWay(secret, JarFile(self._renewed, choice.credential))
+
+
+def attempt(ways: Sequence[Way], errand: Errand) -> download.Outcome:
+    """Try the ways in order until one settles it; `ways` are one or more.
+
+    Where none does, the first way's answer stands: it is the one that should have worked.
+    """
+    first: download.Outcome | None = None
+    for way in ways:
+        outcome = way.fetch(errand)
+        log.info("way %s: %s: %s", way.kind, outcome.kind, outcome.detail)
+        if first is None or isinstance(outcome, _COUNTS) or _is_certain(outcome):
+            first = outcome
+        if not isinstance(outcome, _TRY_ANOTHER) or _is_certain(outcome):
+            break
+        if errand.cancel.is_set() or errand.now() >= errand.link.give_up_at:
+            break
+    if first is None:
+        raise AssertionError("there is always a way to try")
+    return first
+
+
+def _is_certain(outcome: download.Outcome) -> bool:
+    return isinstance(outcome, download.Expired) and outcome.certain
+
+
+def _choices(settings: Settings) -> Iterator[Choice]:
+    usual = settings.download
+    yield _choice(None, "", usual.session, usual.session_credential)
+    for name, account in settings.accounts.items():
+        yield _choice(
+            name,
+            account.prefix.lower(),
+            account.session or usual.session,
+            account.session_credential or usual.session_credential,
+        )
+
+
+def _choice(account: str | None, prefix: str, session: str, credential: str | None) -> Choice:
+    kind = Kind(session)
+    return Choice(account, prefix, kind, credential if kind in _BY_CREDENTIAL else None)
+
+
+def _secret(credentials: Credentials, name: str) -> Secret:
+    found = credentials.find(name)
+    return Secret(found.value, renewed=found.printed)
