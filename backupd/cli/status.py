@@ -43,6 +43,9 @@ def _print(seen: Overview, running: bool, moment: datetime) -> None:
     for mailbox in seen.mailboxes:
         detail = f" ({mailbox.detail})" if mailbox.detail else ""
         click.echo(f"mailbox {mailbox.name}: {mailbox.state}{detail}")
+    for session in seen.sessions:
+        end = f", ends {when(session.until)}" if session.until else ""
+        click.echo(f"session [{session.place}]: {session.kind}, {session.outlook}{end}")
     if seen.missed_at is not None:
         click.echo(f"missed: an export's link died {when(seen.missed_at)}; request another one")
     if seen.deliveries:
@@ -114,6 +117,15 @@ def _json(seen: Overview) -> dict[str, object]:
         "proven": seen.proven,
         "accounts": [
             {"account": account.id, "prefix": account.prefix} for account in seen.accounts
+        ],
+        "sessions": [
+            {
+                "place": session.place,
+                "session": session.kind,
+                "state": session.outlook,
+                "until": iso(session.until),
+            }
+            for session in seen.sessions
         ],
         "last_export_at": iso(seen.last_export_at),
         "last_check_at": iso(seen.last_check_at),

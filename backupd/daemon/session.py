@@ -23,6 +23,7 @@ from backupd.intake.drop import SETTLE, DropFolders
 from backupd.intake.fetching import Fetcher
 from backupd.intake.mailkeys import MailKey, mail_key
 from backupd.intake.rooms import Rooms
+from backupd.intake.sessions import SessionCare
 from backupd.ledger.db import LedgerFailed
 from backupd.ledger.deliveries import State
 from backupd.mail.watcher import Watcher
@@ -63,6 +64,7 @@ class Session:
         self._care_loop = Loop("care", self._look_after, self._stop, self._failed)
         self._care = Care(rooms, self._fetcher, self._care_loop.alive)
         self._keys: list[MailKey] = []
+        self._sessions = SessionCare(rooms, self._care_loop.alive)
         self._watchers = [self._watcher(name, credentials) for name in rooms.settings.mailboxes]
         self._loops = [
             self._fetch_loop,
@@ -193,6 +195,7 @@ class Session:
     def _look_after(self) -> None:
         while not self._stop.is_set():
             self._care_loop.rest(self._care_bell, TICK.total_seconds())
+            self._sessions.run()
             self._care.run()
 
     def _failed(self, name: str, error: BaseException) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from backupd.download.cookies import Crumb, Jar, read
 from backupd.download.jar_file import JarFile
 from backupd.download.outcome import Outcome, SessionMissing
-from backupd.download.session import HOST, Condition, Kind, Secret, Validity
+from backupd.download.session import Kind, Secret, Validity
 from backupd.download.way import Errand, request
 from backupd.errors import CredentialError
 from backupd.mail.link import Link
@@ -59,11 +59,9 @@ class CookieWay:
         try:
             jar = self._jar(secret.text)
         except CredentialError as error:
-            return Validity(Condition.UNUSABLE, HOST, None, secret.renewed, error.message)
+            return secret.unusable(error)
         until = jar.session_until()
-        ended = until is not None and until <= now
-        condition = Condition.ENDED if ended else Condition.READY
-        return Validity(condition, HOST, until, secret.renewed, _described(jar, until))
+        return secret.validity(until, now, _described(jar, until))
 
     def _jar(self, secret: str) -> Jar:
         """Return the renewed cookies if there are any, else those of the credential.

@@ -17,7 +17,9 @@ Source: RFC 6750 §2.1 (the characters of a token), RFC 7519 §4.1.4 (`exp`).
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
+import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -38,6 +40,9 @@ Fields = tuple[tuple[str, str], ...]
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _SCHEME = re.compile(r"(?:authorization:\s*)?bearer\s+", re.IGNORECASE)
+_MARKING = secrets.token_bytes(32)
+"""Known to this process alone, so that a mark cannot be compared with anything outside."""
+_RENEW = "renew it as docs/signed-in.md says"
 _HINT = 'see "Bearer token" in docs/signed-in.md for what the credential must hold'
 
 
@@ -63,7 +68,8 @@ class Validity:
     """Whether a way in can be used now, and until when; `until` is aware UTC, None if unknown.
 
     `renewed` says that a program renews it by itself, so that an early end is nothing to tell.
-    `sent_to` is the host that gets it. `detail` is for people: no secret, no URL.
+    `sent_to` is the host that gets it. `detail` and `hint`, what to do, are for people: no secret,
+    no URL. `mark` is another once what signs in is another, and says nothing about it.
     """
 
     condition: Condition
@@ -71,6 +77,8 @@ class Validity:
     until: datetime | None
     renewed: bool
     detail: str
+    hint: str = ""
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,22 @@ class Secret:
 
     text: str = field(repr=False)
     renewed: bool = False
+
+    def validity(self, until: datetime | None, now: datetime, detail: str) -> Validity:
+        """Judge it by its end; it goes to `HOST`."""
+        ended = until is not None and until <= now
+        condition = Condition.ENDED if ended else Condition.READY
+        return Validity(condition, HOST, until, self.renewed, detail, _RENEW, self._mark())
+
+    def unusable(self, error: CredentialError) -> Validity:
+        """Judge it as something that nothing can be done with."""
+        condition = Condition.UNUSABLE
+        return Validity(
+            condition, HOST, None, self.renewed, error.message, error.hint, self._mark()
+        )
+
+    def _mark(self) -> str:
+        return hashlib.blake2b(self.text.encode(), key=_MARKING, digest_size=8).hexdigest()
 
 
 class Session(Protocol):

@@ -128,11 +128,9 @@ class BearerWay:
         try:
             token = bearer(secret.text)
         except CredentialError as error:
-            return Validity(Condition.UNUSABLE, HOST, None, secret.renewed, error.message)
-        ended = token.until is not None and token.until <= now
-        condition = Condition.ENDED if ended else Condition.READY
+            return secret.unusable(error)
         detail = "bearer token" if token.until else "bearer token; it does not say when it ends"
-        return Validity(condition, HOST, token.until, secret.renewed, detail)
+        return secret.validity(token.until, now, detail)
 
 
 def request(errand: Errand, session: Session | None = None) -> Outcome:

@@ -19,6 +19,8 @@ from backupd.errors import BackupdError
 from backupd.export import encoders, selftest
 from backupd.intake.mailkeys import is_signed_in, mail_key, untold
 from backupd.intake.overview import privacy
+from backupd.intake.sessions import Outlook, looks
+from backupd.intake.ways import Ways
 from backupd.ledger.db import open_database
 from backupd.ledger.messages import Messages
 from backupd.mail.mailbox import probe
@@ -78,6 +80,24 @@ def examine(
                 "set authserv_id to the name that your mail server writes first in"
                 " Authentication-Results",
             )
+
+    yield from _sessions(settings, credentials, now)
+
+
+def _sessions(settings: Settings, credentials: Credentials, now: datetime) -> Iterator[Finding]:
+    due = now + settings.schedule.remind_after
+    for look in looks(Ways(settings, credentials), now, due):
+        end = f", ends {look.until:%Y-%m-%d %H:%M} UTC" if look.until else ""
+        verdict = _OUTLOOKS.get(look.outlook, Verdict.FAILED)
+        fix = "" if verdict is Verdict.OK else look.hint
+        yield Finding(f"session [{look.choice.place}]", verdict, f"{look.detail}{end}", fix)
+
+
+_OUTLOOKS = {
+    Outlook.READY: Verdict.OK,
+    Outlook.EXPIRING: Verdict.CAUTION,
+    Outlook.UNKNOWN: Verdict.CAUTION,
+}
 
 
 def _guarded(check: str, look: Callable[[], str]) -> Finding:

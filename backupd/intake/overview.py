@@ -9,6 +9,7 @@ from enum import StrEnum
 from backupd.config import Settings
 from backupd.errors import ExitCode
 from backupd.intake.care import LAST_CHECK, LAST_CHECK_PROBLEMS, LAST_DRILL
+from backupd.intake.sessions import Outlook, SessionNote, notes
 from backupd.ledger.deliveries import Deliveries, Delivery, State, moment
 from backupd.ledger.messages import Messages
 from backupd.store.derived import lies_in_memory
@@ -56,6 +57,7 @@ class Overview:
     snapshots: int
     proven: int
     accounts: tuple[Account, ...]
+    sessions: tuple[SessionNote, ...]
     last_export_at: datetime | None
     last_check_at: datetime | None
     last_drill_at: datetime | None
@@ -81,7 +83,8 @@ def overview(
     overdue = newest is not None and now - newest >= settings.schedule.remind_after
     missed_at = deliveries.missed_at()
     missed = missed_at is not None and (newest is None or newest < missed_at)
-    health, code = _judge(mailboxes, pending, missed, problems, overdue)
+    sessions = notes(settings, messages)
+    health, code = _judge(mailboxes, pending, sessions, missed, problems, overdue)
     return Overview(
         health=health,
         exit_code=code,
@@ -90,6 +93,7 @@ def overview(
         snapshots=len(snapshots),
         proven=sum(snapshot.proven_at is not None for snapshot in snapshots),
         accounts=_accounts(snapshots),
+        sessions=sessions,
         last_export_at=newest,
         last_check_at=_time(messages.fact(LAST_CHECK)),
         last_drill_at=_time(messages.fact(LAST_DRILL)),
@@ -126,6 +130,7 @@ def needs(delivery: Delivery) -> str | None:
 def _judge(
     mailboxes: tuple[MailboxState, ...],
     pending: tuple[Delivery, ...],
+    sessions: tuple[SessionNote, ...],
     missed: bool,
     problems: int,
     overdue: bool,
@@ -138,6 +143,9 @@ def _judge(
         return Health.ACTION_NEEDED, ExitCode.LINK
     if any(needs(delivery) for delivery in pending):
         return Health.ACTION_NEEDED, ExitCode.DOWNLOAD
+    if dead := [session.outlook for session in sessions if session.is_dead]:
+        ended = Outlook.ENDED in dead
+        return Health.ACTION_NEEDED, ExitCode.LINK if ended else ExitCode.CREDENTIAL
     if problems:
         return Health.DEGRADED, ExitCode.DAMAGED
     if "unreachable" in states:

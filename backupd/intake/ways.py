@@ -9,7 +9,7 @@ export files; the longest beginning that fits is the account's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -54,17 +54,27 @@ class Choice:
     kind: Kind
     credential: str | None
 
+    @property
+    def place(self) -> str:
+        """Name the table of the configuration that decides."""
+        return "download" if self.account is None else f"accounts.{self.account}"
+
+    @property
+    def signs_in(self) -> bool:
+        """Say whether there is a session at all."""
+        return self.kind is not Kind.DIRECT
+
 
 class Ways:
     """The ways in of one configuration. Secrets are read when a way is used, never before."""
 
     def __init__(self, settings: Settings, credentials: Credentials) -> None:
-        self._choices = tuple(_choices(settings))
+        self._choices = choices(settings)
         self._credentials = credentials
         self._renewed = settings.state.path / "sessions"
 
     def choices(self) -> tuple[Choice, ...]:
-        """Return how every account is signed in, [download] first."""
+        """Return how every account is signed in."""
         return self._choices
 
     def choice(self, file_name: str) -> Choice:
@@ -114,16 +124,19 @@ def _is_certain(outcome: download.Outcome) -> bool:
     return isinstance(outcome, download.Expired) and outcome.certain
 
 
-def _choices(settings: Settings) -> Iterator[Choice]:
+def choices(settings: Settings) -> tuple[Choice, ...]:
+    """Return how every account is signed in: [download] first, then each of [accounts]."""
     usual = settings.download
-    yield _choice(None, "", usual.session, usual.session_credential)
-    for name, account in settings.accounts.items():
-        yield _choice(
+    of_accounts = (
+        _choice(
             name,
             account.prefix.lower(),
             account.session or usual.session,
             account.session_credential or usual.session_credential,
         )
+        for name, account in settings.accounts.items()
+    )
+    return (_choice(None, "", usual.session, usual.session_credential), *of_accounts)
 
 
 def _choice(account: str | None, prefix: str, session: str, credential: str | None) -> Choice:

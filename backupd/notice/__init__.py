@@ -46,6 +46,7 @@ from backupd.notice.service import (
     test,
     zlib_differs,
 )
+from backupd.notice.session import session_dead, session_expiring, session_renewed
 from backupd.notice.transfer import (
     deadline_near,
     disk_low,
@@ -65,6 +66,9 @@ EVENTS = (
     sign_in_ending,
     sign_in_renewed,
     sign_in_needed,
+    session_expiring,
+    session_dead,
+    session_renewed,
     download_failed,
     deadline_near,
     expired,
@@ -131,6 +135,9 @@ __all__ = [
     "requested_not_arrived",
     "service_started",
     "service_stopped",
+    "session_dead",
+    "session_expiring",
+    "session_renewed",
     "sign_in_ending",
     "sign_in_needed",
     "sign_in_renewed",

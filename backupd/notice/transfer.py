@@ -65,7 +65,7 @@ def _renew(kind: str, credential: str | None) -> str:
     return (
         f'\nOr renew the credential "{plain(credential)}" (`backupd secret set '
         f"{plain(credential)}`, or where it comes from; `backupd session test` says what is wrong "
-        "with it): backupd then fetches the export by itself, within the hour."
+        "with it): backupd then fetches the export by itself, a few minutes later."
     )
 
 

@@ -51,7 +51,9 @@ def stored(conversations: Counts | None, margin: timedelta | None) -> Notice:
     )
 
 
-def sign_in(kind: str, drop_folder: str | None, left: timedelta = LEFT) -> Notice:
+def sign_in(
+    kind: str, drop_folder: str | None, left: timedelta = LEFT, credential: str | None = None
+) -> Notice:
     return notice.sign_in_needed(
         delivery=DELIVERY,
         host="chatgpt.com",
@@ -59,6 +61,7 @@ def sign_in(kind: str, drop_folder: str | None, left: timedelta = LEFT) -> Notic
         kind=kind,
         time_left=left,
         drop_folder=drop_folder,
+        credential=credential,
     )
 
 
@@ -102,6 +105,33 @@ def samples() -> Iterator[Notice]:
     yield sign_in("sign-in-needed", "/srv/backupd/drop")
     yield sign_in("challenged", None)
     yield sign_in("too-big", None, timedelta(minutes=-5))
+    yield sign_in("session-refused", None, credential="session-personal")
+    yield sign_in("session-missing", "/srv/backupd/drop", credential="session-personal")
+    yield sign_in("wrong-account", None, credential="session-personal")
+    yield notice.session_expiring(
+        place="download",
+        kind="cookies",
+        credential="session-personal",
+        until=MOMENT + timedelta(days=6, hours=4),
+        left=timedelta(days=6, hours=4),
+    )
+    yield notice.session_expiring(
+        place="accounts.work", kind="browser", credential=None, until=MOMENT, left=timedelta(0)
+    )
+    yield notice.session_dead(
+        place="download",
+        kind="bearer",
+        credential="session-personal",
+        reason="it ended on 2026-11-20 at 07:00 UTC",
+    )
+    yield notice.session_dead(
+        place="accounts.work",
+        kind="cookies",
+        credential="session-work",
+        reason='read credential "session-work": no source has it',
+        hint="store it with `backupd secret set session-work`",
+    )
+    yield notice.session_renewed(place="download")
     yield notice.download_failed(
         delivery=DELIVERY,
         kind="network-failed",
@@ -242,6 +272,13 @@ def test_no_event_lets_outside_text_through() -> None:
         notice.sign_in_needed(
             delivery="d", host=HOSTILE, file_name=HOSTILE, time_left=LEFT, drop_folder=HOSTILE
         ),
+        notice.session_expiring(
+            place=HOSTILE, kind=HOSTILE, credential=HOSTILE, until=MOMENT, left=LEFT
+        ),
+        notice.session_dead(
+            place=HOSTILE, kind=HOSTILE, credential=HOSTILE, reason=HOSTILE, hint=HOSTILE
+        ),
+        notice.session_renewed(place=HOSTILE),
         notice.download_failed(
             delivery="d",
             kind=HOSTILE,

@@ -1,0 +1,83 @@
+"""`backupd session`: what signs downloads in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from backupd.cli.context import Context, emit_json, iso, now
+from backupd.cli.output import when
+from backupd.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from backupd.intake.sessions import Look
+
+
+@click.group("session")
+def command() -> None:
+    """See whether downloads can be signed in."""
+
+
+@command.command("test")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.pass_obj
+def test(context: Context, as_json: bool) -> int:
+    """Say of every account what signs its downloads in, and until when; nothing is sent.
+
+    Exit code 12 if a session is missing or unusable, 21 if one has ended.
+    """
+    from backupd.intake.sessions import looks
+    from backupd.intake.ways import Ways
+
+    settings, moment = context.settings(), now()
+    seen = list(looks(Ways(settings, context.credentials()), moment))
+    if as_json:
+        emit_json([_json(look) for look in seen])
+    else:
+        for look in seen:
+            _print(look, moment)
+        if not seen:
+            click.echo('no session: links that need a sign-in wait for you (session = "none")')
+    return _code(seen)
+
+
+def _print(look: Look, moment: datetime) -> None:
+    from backupd.notice import span
+
+    end = "until an unknown time"
+    if look.until is not None:
+        left = f"in {span(look.until - moment)}" if look.until > moment else "it is over"
+        end = f"until {when(look.until)} ({left})"
+    choice = look.choice
+    click.echo(f"[{choice.place}] {choice.kind}: {look.outlook}, {end}")
+    click.echo(f"    {look.detail}; it is sent to {look.sent_to} only")
+    if choice.credential:
+        click.echo(f"    credential {choice.credential}")
+    if look.outlook != "ready" and look.hint:
+        click.echo(f"    next: {look.hint}")
+
+
+def _json(look: Look) -> dict[str, object]:
+    return {
+        "place": look.choice.place,
+        "session": look.choice.kind.value,
+        "credential": look.choice.credential,
+        "state": look.outlook.value,
+        "until": iso(look.until),
+        "sent_to": look.sent_to,
+        "detail": look.detail,
+    }
+
+
+def _code(seen: Sequence[Look]) -> ExitCode:
+    """Pick the exit code; 12, what cannot be read at all, before 21, what has ended."""
+    from backupd.intake.sessions import Outlook
+
+    found = {look.outlook for look in seen}
+    if found & {Outlook.MISSING, Outlook.UNUSABLE, Outlook.UNKNOWN}:
+        return ExitCode.CREDENTIAL
+    return ExitCode.LINK if Outlook.ENDED in found else ExitCode.OK
