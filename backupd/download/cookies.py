@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
+from urllib.parse import urlsplit
 from urllib.request import Request
 
 from backupd.download.headers import Headers
@@ -84,9 +85,7 @@ class Jar:
     """A session of cookies; `changed` once an answer has set or removed one."""
 
     def __init__(self, crumbs: Iterable[Crumb]) -> None:
-        self._jar = CookieJar(_Policy())
-        for crumb in crumbs:
-            self._jar.set_cookie(_cookie(crumb))
+        self._jar = _filled(crumbs)
         self._before = self.crumbs()
 
     def __repr__(self) -> str:
@@ -111,12 +110,17 @@ class Jar:
         return (("Cookie", value),) if value and len(value) <= LONGEST else ()
 
     def learn(self, url: str, answer: Headers) -> None:
-        """Keep what the server sets, as far as the rules allow it for this URL."""
+        """Keep what the one host sets, as far as the rules allow it for this URL.
+
+        Any other would have no business here; to remove a cookie, the rules ask for no leave.
+        """
+        if urlsplit(url).hostname != HOST:
+            return
         fields = [value for name, value in answer.fields if name == "set-cookie"]
         if fields:
             self._jar.extract_cookies(_Answer(fields), Request(url))  # type: ignore[arg-type]  # noqa: S310
             if len(self._jar) > MOST:
-                self._jar = Jar(self._before)._jar
+                self._jar = _filled(self._before)
 
     def session_until(self) -> datetime | None:
         """Return when the session itself ends; None where no cookie says so."""
@@ -131,6 +135,13 @@ class Jar:
         for crumb in self.crumbs():
             if crumb.name == SESSION or crumb.name.startswith(f"{SESSION}."):
                 yield crumb
+
+
+def _filled(crumbs: Iterable[Crumb]) -> CookieJar:
+    jar = CookieJar(_Policy())
+    for crumb in crumbs:
+        jar.set_cookie(_cookie(crumb))
+    return jar
 
 
 class _Answer:

@@ -19,7 +19,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -40,8 +39,6 @@ Fields = tuple[tuple[str, str], ...]
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _SCHEME = re.compile(r"(?:authorization:\s*)?bearer\s+", re.IGNORECASE)
-_MARKING = secrets.token_bytes(32)
-"""Known to this process alone, so that a mark cannot be compared with anything outside."""
 _RENEW = "renew it as docs/signed-in.md says"
 _HINT = 'see "Bearer token" in docs/signed-in.md for what the credential must hold'
 
@@ -69,7 +66,7 @@ class Validity:
 
     `renewed` says that a program renews it by itself, so that an early end is nothing to tell.
     `sent_to` is the host that gets it. `detail` and `hint`, what to do, are for people: no secret,
-    no URL. `mark` is another once what signs in is another, and says nothing about it.
+    no URL. `mark` is another once what signs in is another; it is too short to find that again.
     """
 
     condition: Condition
@@ -102,7 +99,8 @@ class Secret:
         )
 
     def _mark(self) -> str:
-        return hashlib.blake2b(self.text.encode(), key=_MARKING, digest_size=8).hexdigest()
+        digest = hashlib.blake2b(self.text.encode(), person=b"session mark", digest_size=8)
+        return digest.hexdigest()
 
 
 class Session(Protocol):

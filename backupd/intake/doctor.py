@@ -81,10 +81,13 @@ def examine(
                 " Authentication-Results",
             )
 
-    yield from _sessions(settings, credentials, now)
+    yield from sessions_at_hand(settings, credentials, now)
 
 
-def _sessions(settings: Settings, credentials: Credentials, now: datetime) -> Iterator[Finding]:
+def sessions_at_hand(
+    settings: Settings, credentials: Credentials, now: datetime
+) -> Iterator[Finding]:
+    """Yield what is to be said of each session; nothing is sent."""
     due = now + settings.schedule.remind_after
     for look in looks(Ways(settings, credentials), now, due):
         end = f", ends {look.until:%Y-%m-%d %H:%M} UTC" if look.until else ""

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from backupd import notice
@@ -20,6 +21,7 @@ from backupd.download.plan import next_attempt
 from backupd.download.way import Errand
 from backupd.errors import BackupdError, RepositoryLocked, StorageFull
 from backupd.intake.rooms import Rooms
+from backupd.intake.sessions import remember
 from backupd.intake.storing import Quarantined, store
 from backupd.intake.ways import attempt
 from backupd.ledger.deliveries import Delivery, State
@@ -134,7 +136,8 @@ class Fetcher:
             cancel=self._cancel,
             progress=lambda _done, _total: self._alive(),
         )
-        outcome = attempt(self._rooms.ways.to(link), errand)
+        heard = partial(remember, self._rooms, self._rooms.ways.choice(link.file_name))
+        outcome = attempt(self._rooms.ways.to(link), errand, heard)
         tried, delivery = delivery.link, self._rooms.deliveries.get(delivery.id)
         if delivery.state is not State.FETCHING:
             download.discard(part)  # a person handed the file in meanwhile

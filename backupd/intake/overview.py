@@ -144,8 +144,8 @@ def _judge(
     if any(needs(delivery) for delivery in pending):
         return Health.ACTION_NEEDED, ExitCode.DOWNLOAD
     if dead := [session.outlook for session in sessions if session.is_dead]:
-        ended = Outlook.ENDED in dead
-        return Health.ACTION_NEEDED, ExitCode.LINK if ended else ExitCode.CREDENTIAL
+        there = Outlook.ENDED in dead or Outlook.REFUSED in dead
+        return Health.ACTION_NEEDED, ExitCode.LINK if there else ExitCode.CREDENTIAL
     if problems:
         return Health.DEGRADED, ExitCode.DAMAGED
     if "unreachable" in states:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from backupd import notice
 from backupd.config import Settings
 from backupd.download import fetch as download
-from backupd.download.session import HOST, Condition, Validity
+from backupd.download.session import HOST, Condition, Kind, Validity
+from backupd.download.way import Way
 from backupd.errors import CredentialError
 from backupd.intake.rooms import Rooms
 from backupd.intake.ways import Choice, Ways, choices
@@ -37,17 +38,22 @@ AHEAD = timedelta(days=7)
 
 
 class Outlook(StrEnum):
-    """What a session is good for; `unknown` where its source waits for a person, as a keyring."""
+    """What a session is good for.
+
+    `refused`: the server did not accept it when it was used last. `unknown`: its source waits for a
+    person, as a keyring does.
+    """
 
     READY = "ready"
     EXPIRING = "expiring"
     ENDED = "ended"
+    REFUSED = "refused"
     UNUSABLE = "unusable"
     MISSING = "missing"
     UNKNOWN = "unknown"
 
 
-_DEAD = (Outlook.ENDED, Outlook.UNUSABLE, Outlook.MISSING)
+_DEAD = (Outlook.ENDED, Outlook.REFUSED, Outlook.UNUSABLE, Outlook.MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,7 @@ class SessionCare:
         due = self._next_due(now)
         for look in looks(self._rooms.ways, now, due):
             self._alive()
-            self._note(look, now)
+            self._note(self._with_refusal(look), now)
         self._begun = True
 
     def _is_time(self, now: datetime) -> bool:
@@ -155,6 +161,13 @@ class SessionCare:
         newest = max((snapshot.received_at for snapshot in snapshots), default=now)
         return max(newest + self._rooms.settings.schedule.remind_after, now + AHEAD)
 
+    def _with_refusal(self, look: Look) -> Look:
+        """Add what the server said of this very session when it was used last."""
+        refused = self._rooms.messages.fact(_refusal(look.choice.place))
+        if look.outlook in _DEAD or not refused or refused != look.mark:
+            return look
+        return replace(look, outlook=Outlook.REFUSED, detail="the server did not accept it")
+
     def _note(self, look: Look, now: datetime) -> None:
         """Remember what was seen, tell what a person should know, try what waited for it."""
         place = look.choice.place
@@ -163,7 +176,8 @@ class SessionCare:
         with self._rooms.database.transaction():
             self._rooms.messages.set_fact(_fact(place), _written(look), now)
             told = _told(look, now)
-            if told is not None:
+            # Who waits for a sign-in has been told of a refusal already, with the hours left.
+            if told is not None and not (look.outlook is Outlook.REFUSED and self._waiting()):
                 self._rooms.tell(told)
             if renewed and look.outlook in (Outlook.READY, Outlook.EXPIRING):
                 self._try_again(look.choice, now)
@@ -194,6 +208,22 @@ _SIGNED_OUT = frozenset(
 """Outcomes that another session may cure."""
 
 
+def remember(rooms: Rooms, choice: Choice, way: Way, outcome: download.Outcome) -> None:
+    """Remember whether the server accepts a session: that cannot be seen from the outside."""
+    telling = isinstance(outcome, download.Fetched | download.SessionRefused)
+    if way.kind is Kind.DIRECT or not telling:
+        return
+    refused, now = "", rooms.clock()
+    if isinstance(outcome, download.SessionRefused):
+        try:
+            refused = way.validity(now).mark
+        except CredentialError as error:
+            log.info("session of [%s]: %s", choice.place, error.message)
+            return  # gone since: it will be told of as missing
+    if refused != (rooms.messages.fact(_refusal(choice.place)) or ""):
+        rooms.messages.set_fact(_refusal(choice.place), refused, now)
+
+
 def notes(settings: Settings, messages: Messages) -> tuple[SessionNote, ...]:
     """Return what the daemon saw last of the session of every account that has one."""
     return tuple(
@@ -210,6 +240,10 @@ def _note(choice: Choice, written: str) -> SessionNote:
 
 def _fact(place: str) -> str:
     return f"session:{place}"
+
+
+def _refusal(place: str) -> str:
+    return f"session-refused:{place}"
 
 
 def _written(look: Look) -> str:

@@ -9,7 +9,7 @@ export files; the longest beginning that fits is the account's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -100,15 +100,19 @@ class Ways:
         return CookieWay(secret, JarFile(self._renewed, choice.credential))
 
 
-def attempt(ways: Sequence[Way], errand: Errand) -> download.Outcome:
+def attempt(
+    ways: Sequence[Way], errand: Errand, heard: Callable[[Way, download.Outcome], None]
+) -> download.Outcome:
     """Try the ways in order until one settles it; `ways` are one or more.
 
-    Where none does, the first way's answer stands: it is the one that should have worked.
+    Where none does, the first way's answer stands: it is the one that should have worked. `heard`
+    is told of every way's answer.
     """
     first: download.Outcome | None = None
     for way in ways:
         outcome = way.fetch(errand)
         log.info("way %s: %s: %s", way.kind, outcome.kind, outcome.detail)
+        heard(way, outcome)
         if first is None or isinstance(outcome, _COUNTS) or _is_certain(outcome):
             first = outcome
         if not isinstance(outcome, _TRY_ANOTHER) or _is_certain(outcome):

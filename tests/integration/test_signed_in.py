@@ -280,6 +280,10 @@ def _missing() -> Secret:
     raise CredentialError('read credential "x": no source has it')
 
 
+def run(ways: tuple[Way, ...], errand: Errand) -> download.Outcome:
+    return attempt(ways, errand, lambda _way, _outcome: None)
+
+
 class Shop:
     """Answers each way differently, by how its requests are signed."""
 
@@ -298,7 +302,7 @@ def test_next_way_is_tried_after_a_classified_answer(
 ) -> None:
     server.play(Shop(plain=serve(DATA), signed=ANSWERS[name][0]))
 
-    assert isinstance(attempt((with_token(), Direct()), errand()), download.Fetched)
+    assert isinstance(run((with_token(), Direct()), errand()), download.Fetched)
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -307,7 +311,7 @@ def test_answer_of_the_first_way_stands_where_none_succeeds(
 ) -> None:
     server.play(Shop(plain=wall, signed=ANSWERS[name][0]))
 
-    assert attempt((with_token(), Direct()), errand()).kind == ANSWERS[name][1]
+    assert run((with_token(), Direct()), errand()).kind == ANSWERS[name][1]
 
 
 def test_no_further_way_is_tried_when_time_is_up_or_a_stop_is_asked_for(
@@ -316,8 +320,8 @@ def test_no_further_way_is_tried_when_time_is_up_or_a_stop_is_asked_for(
     stopped, late = errand(), errand(now=SENT + timedelta(hours=48))
     stopped.cancel.set()
 
-    assert attempt((with_token("no token"), Direct()), stopped).kind == "session-missing"
-    assert attempt((with_token("no token"), Direct()), late).kind == "session-missing"
+    assert run((with_token("no token"), Direct()), stopped).kind == "session-missing"
+    assert run((with_token("no token"), Direct()), late).kind == "session-missing"
     assert server.requests == []
 
 

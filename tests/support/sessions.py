@@ -72,7 +72,7 @@ def rotating(data: bytes, first: str) -> tuple[Script, Callable[[], str]]:
             return
         good[0] = f"{first}-{exchange.number + 1}"
         fresh = (
-            f"Set-Cookie: {SESSION}={good[0]}; Domain=.chatgpt.com; Path=/; Max-Age=9999; Secure"
+            f"Set-Cookie: {SESSION}={good[0]}; Domain=.chatgpt.com; Path=/; Max-Age=9999999; Secure"
         )
         serve(data, fresh)(exchange)
 
