@@ -13,6 +13,7 @@ from backupd.intake.drop import DropFolders
 from backupd.intake.fetching import Fetcher
 from backupd.intake.mailkeys import mail_key
 from backupd.intake.rooms import Rooms
+from backupd.intake.sessions import SessionCare
 from backupd.ledger.deliveries import State
 from backupd.mail.watcher import Watcher
 
@@ -42,6 +43,7 @@ def one_pass(rooms: Rooms, credentials: Credentials, cancel: threading.Event) ->
     found, errors = _read_mailboxes(rooms, credentials)
     seen = rooms.deliveries.pending()
     Care(rooms, fetcher, _nothing).watch_deadlines()
+    SessionCare(rooms, _nothing).run()
     attempted = fetcher.run_due()
     dropped = DropFolders(rooms, cancel, _nothing).settle()
     rooms.notifier.flush(rooms.clock())

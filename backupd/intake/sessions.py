@@ -124,7 +124,7 @@ _OUTLOOKS = {
 class SessionCare:
     """The daemon's duty to look at sessions; may be called at any time and as often as liked.
 
-    A session is looked at when the daemon starts, then daily, and more often while it is dead or
+    A session is looked at when the process starts, then daily, and more often while it is dead or
     an export waits for it. Once a waiting export's session is another, it is tried at once.
     """
 
@@ -132,7 +132,6 @@ class SessionCare:
         """Prepare; `alive` is called between two sessions, for each may take a while."""
         self._rooms = rooms
         self._alive = alive
-        self._marks: dict[str, str] = {}
         self._begun = False
 
     def run(self) -> None:
@@ -170,11 +169,11 @@ class SessionCare:
 
     def _note(self, look: Look, now: datetime) -> None:
         """Remember what was seen, tell what a person should know, try what waited for it."""
-        place = look.choice.place
-        renewed = not self._begun or self._marks.get(place) != look.mark
-        self._marks[place] = look.mark
+        place, messages = look.choice.place, self._rooms.messages
         with self._rooms.database.transaction():
-            self._rooms.messages.set_fact(_fact(place), _written(look), now)
+            renewed = messages.fact(_mark(place)) != look.mark
+            messages.set_fact(_mark(place), look.mark, now)
+            messages.set_fact(_fact(place), _written(look), now)
             told = _told(look, now)
             # Who waits for a sign-in has been told of a refusal already, with the hours left.
             if told is not None and not (look.outlook is Outlook.REFUSED and self._waiting()):
@@ -240,6 +239,10 @@ def _note(choice: Choice, written: str) -> SessionNote:
 
 def _fact(place: str) -> str:
     return f"session:{place}"
+
+
+def _mark(place: str) -> str:
+    return f"session-mark:{place}"
 
 
 def _refusal(place: str) -> str:

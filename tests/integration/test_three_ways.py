@@ -366,6 +366,21 @@ def test_renewed_session_is_tried_within_minutes_where_an_export_waits(world: Wo
         assert events(rooms)[-1] == "stored"
 
 
+def test_restart_with_the_same_session_does_not_ask_again_before_its_time(world: World) -> None:
+    world.token("outdated")
+    with world.rooms() as rooms:
+        look(world, rooms)
+        world.deliver(rooms)
+        asked = len(world.downloads.requests)
+    for _ in range(3):
+        world.later(1)
+        with world.rooms() as rooms:
+            look(world, rooms)
+            world.fetch(rooms)
+
+    assert len(world.downloads.requests) == asked
+
+
 def test_refusal_is_remembered_after_the_export_came_by_another_way(world: World) -> None:
     """The next export would meet the same wall: a token that looks good is not."""
     world.token("outdated")
