@@ -34,14 +34,16 @@ def test(context: Context, as_json: bool) -> int:
     from backupd.intake.ways import Ways
 
     settings, moment = context.settings(), now()
-    seen = list(looks(Ways(settings, context.credentials()), moment))
+    ways = Ways(settings, context.credentials())
+    seen = list(looks(ways, moment))
     if as_json:
         emit_json([_json(look) for look in seen])
     else:
         for look in seen:
             _print(look, moment)
-        if not seen:
-            click.echo('no session: links that need a sign-in wait for you (session = "none")')
+        for choice in ways.choices():
+            if not choice.signs_in:
+                click.echo(f"[{choice.place}] none: links that need a sign-in wait for you")
     return _code(seen)
 
 

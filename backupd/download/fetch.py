@@ -209,7 +209,7 @@ class _Attempt:
         for hop in range(HOPS + 1):
             url = self._passed(url)
             signing = self._session.headers_for(url, hop)
-            self._signed = self._signed or bool(signing)
+            self._signed = bool(signing)
             with client.get(url, (*fields, *signing)) as incoming:
                 status = incoming.status
                 self._session.learn(url, incoming.headers)

@@ -73,7 +73,7 @@ class JarFile:
             fresh.unlink(missing_ok=True)
 
     def _key(self, secret: str, salt: bytes) -> bytes:
-        return HKDF(SHA256(), 32, salt, self._bound).derive(secret.encode())
+        return HKDF(SHA256(), 32, salt, self._bound).derive(secret.encode(errors="replace"))
 
 
 def _write(path: Path, data: bytes) -> None:

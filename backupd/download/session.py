@@ -99,8 +99,8 @@ class Secret:
         )
 
     def _mark(self) -> str:
-        digest = hashlib.blake2b(self.text.encode(), person=b"session mark", digest_size=8)
-        return digest.hexdigest()
+        text = self.text.encode(errors="replace")
+        return hashlib.blake2b(text, person=b"session mark", digest_size=8).hexdigest()
 
 
 class Session(Protocol):

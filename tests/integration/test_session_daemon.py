@@ -147,7 +147,7 @@ def test_nothing_of_a_refused_session_is_written_anywhere(
 
 def test_session_test_says_what_is_there_and_ends_with_its_code(site: Site) -> None:
     stage = site.stage
-    assert "wait for you" in stage.run("session", "test")
+    assert "[download] none: links" in stage.run("session", "test")
 
     site.sign_in_by("bearer", None)
     assert "no source has it" in stage.run("session", "test", code=12)

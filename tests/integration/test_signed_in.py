@@ -186,6 +186,14 @@ def test_token_never_crosses_a_redirect(server: Server, errand: Errands, target:
     assert "authorization" not in server.requests[1].fields
 
 
+def test_wall_behind_a_redirect_says_nothing_of_a_token_that_did_not_get_there(
+    server: Server, errand: Errands
+) -> None:
+    server.play(redirecting(URL + "&again=1", wall))
+
+    assert with_token().fetch(errand()).kind == "sign-in-needed"
+
+
 @pytest.mark.parametrize(
     ("target", "carried"),
     [(AZURE, None), (URL.replace("chatgpt.com", OLDER), None), (URL + "&again=1", "new")],

@@ -109,6 +109,7 @@ def test_server_renews_a_cookie_for_its_own_host_only() -> None:
 
     jar.learn(CONTENT, answer(f"{SESSION}=fresh; Domain=.chatgpt.com; Path=/; Secure; HttpOnly"))
     jar.learn(STORAGE, answer(f"{SESSION}=planted; Domain=.chatgpt.com; Path=/"))
+    jar.learn(STORAGE, answer(f"{SESSION}=; Domain=.chatgpt.com; Path=/; Max-Age=0"))
     jar.learn(CONTENT, answer("a=1; Domain=.com", "b=2; Domain=.openai.com", "c=b\u00e4d"))
 
     assert jar.changed
