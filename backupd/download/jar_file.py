@@ -64,13 +64,11 @@ class JarFile:
             _NONCE, msgspec.json.encode(crumbs), self._bound
         )
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
-        try:
-            _write(fresh, _MAGIC + salt + sealed)
-            fresh.replace(self._path)
-            _sync(self._path.parent)
-        finally:
-            fresh.unlink(missing_ok=True)
+        fresh = self._path.with_name(f".{self._path.name}.new")
+        fresh.unlink(missing_ok=True)  # left by a crash
+        _write(fresh, _MAGIC + salt + sealed)
+        fresh.replace(self._path)
+        _sync(self._path.parent)
 
     def _key(self, secret: str, salt: bytes) -> bytes:
         return HKDF(SHA256(), 32, salt, self._bound).derive(secret.encode(errors="replace"))

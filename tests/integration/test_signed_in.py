@@ -121,6 +121,18 @@ def test_signed_in_download_goes_on_where_it_was_cut(server: Server, errand: Err
     assert server.requests[-1].start
 
 
+def test_session_that_ends_in_mid_download_costs_no_byte(server: Server, errand: Errands) -> None:
+    half = len(DATA) // 2
+    server.play(only_with("authorization", "Bearer first", serve(DATA, until=half)))
+    assert isinstance(with_token("first").fetch(errand()), download.NetworkFailed)
+    server.play(only_with("authorization", "Bearer second", serve(DATA)))
+    assert with_token("first").fetch(errand()).kind == "session-refused"
+
+    assert isinstance(with_token("second").fetch(errand()), download.Fetched)
+
+    assert [request.start for request in server.requests[1:]] == [half - 65536] * 2
+
+
 def answering(status: int, body: bytes, *fields: str) -> Script:
     return lambda exchange: exchange.answer(status, body, *fields)
 

@@ -322,6 +322,24 @@ def test_token_of_a_program_is_only_told_of_when_it_is_dead(world: World) -> Non
         assert open_alarms(rooms) == ["session_dead"]
 
 
+def test_token_that_another_program_keeps_fresh_is_read_anew_for_each_attempt(
+    world: World,
+) -> None:
+    printed = world.root / "token"
+    with world.config.open("a") as config:
+        config.write(f'[credentials.{CREDENTIAL}]\ncommand = ["cat", "{printed}"]\n')
+    printed.write_text("outdated")
+    with world.rooms() as rooms:
+        world.deliver(rooms)
+        assert rooms.deliveries.pending()[0].outcome == "session-refused"
+
+        printed.write_text(f"{TOKEN}\n")
+        world.later(61)
+        world.fetch(rooms)
+
+        assert events(rooms)[-1] == "stored"
+
+
 def test_sessions_are_looked_at_daily_and_more_often_while_one_is_dead(world: World) -> None:
     world.token(jwt(world.now + timedelta(days=90)))
     with world.rooms() as rooms:

@@ -164,6 +164,7 @@ def test_renewed_cookies_come_back_with_the_same_credential_only(tmp_path: Path)
 def test_file_of_renewed_cookies_is_private_and_shows_nothing(tmp_path: Path) -> None:
     place = JarFile(tmp_path / "sessions", "session-personal")
     place.keep("credential", kept())
+    (tmp_path / "sessions" / ".session-personal.jar.new").write_text("left by a crash")
     place.keep("credential", kept())
 
     (found,) = (tmp_path / "sessions").iterdir()
