@@ -9,7 +9,7 @@ from datetime import datetime
 from backupd.download.cookies import Crumb, Jar, read
 from backupd.download.jar_file import JarFile
 from backupd.download.outcome import Outcome, SessionMissing
-from backupd.download.session import Kind, Secret, Validity
+from backupd.download.session import HOST, Kind, Secret, Validity
 from backupd.download.way import Errand, request
 from backupd.errors import CredentialError
 from backupd.mail.link import Link
@@ -30,8 +30,8 @@ class CookieWay:
         self._renewed = renewed
 
     def reaches(self, link: Link) -> bool:
-        """Say whether the link is of the kind that is signed in to; the jar knows the hosts."""
-        return link.signed_in
+        """Say whether the link lies on the one host whose cookies are kept."""
+        return link.host == HOST
 
     def fetch(self, errand: Errand) -> Outcome:
         """Ask with the cookies as they are now; those that ended by their own word are not sent."""

@@ -3,6 +3,7 @@
 Every case asserts the outcome, whether another attempt is worth it, that the file is identical or
 no file, that the next attempt at a healthy server ends in the identical file, that no attempt
 outlasts its bounds, and that neither log nor outcome nor sidecar holds a piece of the link.
+Under BACKUPD_FULL=1 once more with a token and with cookies, which show nowhere either.
 """
 
 from __future__ import annotations
@@ -18,15 +19,33 @@ from pathlib import Path
 
 import pytest
 
+from backupd.download.cookies import Jar, read
 from backupd.download.fetch import Expired, Fetched, Network, Outcome, fetch
+from backupd.download.session import Anonymous, Session, bearer
 from backupd.mail.link import parse_link
-from tests.fault.test_http_kinds import ACCOUNT, CANARY, CUTS, KINDS, OK, PERHAPS, SENT, Kind, kind
+from tests.fault.test_http_kinds import (
+    ACCOUNT,
+    CANARY,
+    CUTS,
+    KINDS,
+    OK,
+    PERHAPS,
+    SENT,
+    SIGN_IN,
+    Kind,
+    kind,
+)
+from tests.support import FULL
 from tests.support.campaign import campaign
 from tests.support.https import Authority, Server, authority, serve
 from tests.support.https_faults import CUT, DATA
+from tests.support.sessions import COOKIE, TOKEN, cookie_file, cookie_row
 
 LONGEST_ATTEMPT = 8.0
 POSITIONS = ("first", "resumed")
+SIGNINGS = ("plain", "bearer", "cookies") if FULL else ("plain",)
+SIGNED_OUT = ("session-refused", "wrong-account")
+"""What a wall is called where the request was signed in."""
 HTTP = campaign("HTTP faults")
 
 
@@ -54,6 +73,7 @@ class Bench:
     server: Server
     trust: Authority
     part: Path
+    signing: str
 
     def attempt(self, case: Kind, closed: bool = False) -> Outcome:
         """Make one attempt under the terms of the case."""
@@ -62,8 +82,20 @@ class Bench:
             network = Network(self.trust.ca_file, dict.fromkeys(network.connect_to, _nobody()))
         link = parse_link(case.url, SENT, SENT)
         return fetch(
-            link, self.part, case.limits, network, lambda: case.now, threading.Event(), None
+            link,
+            self.part,
+            case.limits,
+            network,
+            lambda: case.now,
+            threading.Event(),
+            session=self.session(),
         )
+
+    def session(self) -> Session:
+        """Return what signs this case in."""
+        if self.signing == "plain":
+            return Anonymous()
+        return bearer(TOKEN) if self.signing == "bearer" else Jar(read(cookie_file(cookie_row())))
 
     def healthy(self, case: Kind) -> Kind:
         """Return the terms under which nothing is wrong."""
@@ -76,11 +108,13 @@ def _nobody() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
+@pytest.mark.parametrize("signing", SIGNINGS)
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("case", [*KINDS, *CUTS], ids=lambda case: case.name)
 def test_fault_ends_as_it_should(
     case: Kind,
     position: str,
+    signing: str,
     trust: Authority,
     certificates: dict[str, ssl.SSLContext],
     tmp_path: Path,
@@ -89,8 +123,9 @@ def test_fault_ends_as_it_should(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     outcomes: list[Outcome] = []
-    with HTTP.case(case.name, position), Server(certificates[""]) as server:
-        bench = Bench(server, trust, tmp_path / "delivery.part")
+    place = position if signing == "plain" else f"{position} {signing}"
+    with HTTP.case(case.name, place), Server(certificates[""]) as server:
+        bench = Bench(server, trust, tmp_path / "delivery.part", signing)
         if position == "resumed":
             server.play(serve(DATA, etag=case.etag, until=CUT))
             outcomes.append(bench.attempt(bench.healthy(case)))
@@ -102,7 +137,10 @@ def test_fault_ends_as_it_should(
         outcome = bench.attempt(case, closed="closed" in case.facts)
         assert time.monotonic() - started < LONGEST_ATTEMPT
         outcomes.append(outcome)
-        _check(case, case.first if position == "first" else case.resumed, outcome, bench.part)
+        expected = case.first if position == "first" else case.resumed
+        if expected == SIGN_IN and outcome.kind in SIGNED_OUT and signing != "plain":
+            expected = outcome.kind
+        _check(case, expected, outcome, bench.part)
 
         server.greet, server.context = None, certificates[""]
         server.play(serve(case.data))
@@ -141,5 +179,7 @@ def _check_secrecy(
     texts += [path.read_text() for path in part.parent.iterdir() if path != part]
     for text in texts:
         assert CANARY not in text
+        assert TOKEN not in text
+        assert COOKIE not in text
         assert ACCOUNT not in text
         assert "sig=" not in text
