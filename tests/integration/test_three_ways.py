@@ -39,6 +39,8 @@ from tests.support.stage import exports
 
 EXPORT = exports(1)[0]
 CREDENTIAL = "session-personal"
+START = datetime(2026, 11, 23, 9, 50, tzinfo=UTC)
+"""Shortly before an hour ends: a link made in the next one is another link."""
 
 
 class World:
@@ -46,7 +48,7 @@ class World:
 
     def __init__(self, root: Path, downloads: DownloadServer, ca: Path) -> None:
         self.root, self.downloads = root, downloads
-        self.now = datetime.now(UTC)
+        self.now = START
         self.uid = 0
         self.drop = root / "drop"
         self.credentials = root / "credentials"
