@@ -88,16 +88,16 @@ def open_rooms(
         undo.callback(repository.close)
         database = open_database(settings.state.path / "ledger.sqlite")
         undo.callback(database.close)
-        catalog = Catalog.open(repository.catalog)
+        catalog, messages = Catalog.open(repository.catalog), Messages(database)
         rooms = Rooms(
             settings=settings,
             database=database,
             deliveries=Deliveries(database),
-            messages=Messages(database),
+            messages=messages,
             repository=repository,
             catalog=catalog,
             notifier=open_notifier(settings, database, credentials),
-            ways=Ways(settings, credentials),
+            ways=Ways(settings, credentials, messages),
             clock=clock,
         )
         undo.pop_all()

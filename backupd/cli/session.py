@@ -32,10 +32,12 @@ def test(context: Context, as_json: bool) -> int:
     """
     from backupd.intake.sessions import looks
     from backupd.intake.ways import Ways
+    from backupd.ledger.messages import Messages
 
     settings, moment = context.settings(), now()
-    ways = Ways(settings, context.credentials())
-    seen = list(looks(ways, moment))
+    with context.ledger() as ledger:  # for what the server has renewed
+        ways = Ways(settings, context.credentials(), Messages(ledger))
+        seen = list(looks(ways, moment))
     if as_json:
         emit_json([_json(look) for look in seen])
     else:

@@ -5,27 +5,42 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from typing import Protocol
 
-from backupd.download.cookies import Crumb, Jar, read
-from backupd.download.jar_file import JarFile
+from backupd.download.cookies import Crumb, Jar, dump, read, reload
 from backupd.download.outcome import Outcome, SessionMissing
 from backupd.download.session import HOST, Kind, Secret, Validity
 from backupd.download.way import Errand, request
-from backupd.errors import CredentialError
+from backupd.errors import BackupdError, CredentialError
 from backupd.mail.link import Link
 
 log = logging.getLogger("backupd.download")
 
 
+class Renewed(Protocol):
+    """Keeps what the server has renewed for next time, readable with the credential only."""
+
+    def load(self, secret: str) -> str | None:
+        """Return what was kept for this credential text; None where nothing is usable."""
+
+    def keep(self, secret: str, text: str, now: datetime) -> None:
+        """Replace what is kept.
+
+        Raises:
+            BackupdError: it cannot be written.
+        """
+
+
 class CookieWay:
     """Requests with the cookies of a credential, which `secret` gives anew for each attempt.
 
-    What the server renews is kept by `renewed`, for the same credential text only.
+    What the server renews is kept by `renewed`, for the same credential text only: once a person
+    replaces the credential, that counts again.
     """
 
     kind = Kind.COOKIES
 
-    def __init__(self, secret: Callable[[], Secret], renewed: JarFile) -> None:
+    def __init__(self, secret: Callable[[], Secret], renewed: Renewed) -> None:
         self._secret = secret
         self._renewed = renewed
 
@@ -51,7 +66,7 @@ class CookieWay:
         finally:
             # A server that takes the session away leaves nothing worth keeping.
             if jar.changed and jar.has_session() == had_session:
-                self._keep(secret, jar.crumbs())
+                self._keep(secret, jar.crumbs(), errand.now())
 
     def validity(self, now: datetime) -> Validity:
         """Read the end of the session's own cookie, where it has one."""
@@ -70,13 +85,13 @@ class CookieWay:
             CredentialError: the credential holds no cookies for the host.
         """
         original = read(secret)
-        return Jar(self._renewed.load(secret) or original)
+        return Jar(reload(self._renewed.load(secret)) or original)
 
-    def _keep(self, secret: str, crumbs: tuple[Crumb, ...]) -> None:
+    def _keep(self, secret: str, crumbs: tuple[Crumb, ...], now: datetime) -> None:
         try:
-            self._renewed.keep(secret, crumbs)
-        except OSError as error:
-            log.warning("renewed cookies cannot be kept: %s", (error.strerror or "failed").lower())
+            self._renewed.keep(secret, dump(crumbs), now)
+        except BackupdError as error:
+            log.warning("renewed cookies cannot be kept: %s", error.message)
 
 
 def _described(jar: Jar, until: datetime | None) -> str:

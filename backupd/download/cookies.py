@@ -24,6 +24,8 @@ from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
 from urllib.request import Request
 
+import msgspec
+
 from backupd.download.headers import Headers
 from backupd.download.session import HOST, Fields
 from backupd.errors import CredentialError
@@ -175,6 +177,19 @@ def read(text: str) -> tuple[Crumb, ...]:
     if len(wanted) > MOST:
         raise CredentialError(f"use cookies: more than {MOST} for {HOST}", _HINT)
     return wanted
+
+
+def dump(crumbs: tuple[Crumb, ...]) -> str:
+    """Write cookies down as text, a secret as they are."""
+    return msgspec.json.encode(crumbs).decode()
+
+
+def reload(text: str | None) -> tuple[Crumb, ...] | None:
+    """Read what `dump` wrote; None for anything else."""
+    try:
+        return None if text is None else tuple(msgspec.json.decode(text, type=list[Crumb]))
+    except msgspec.MsgspecError:
+        return None
 
 
 def _of_file(lines: list[str]) -> Iterable[Crumb]:

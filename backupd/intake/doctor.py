@@ -20,7 +20,7 @@ from backupd.export import encoders, selftest
 from backupd.intake.mailkeys import is_signed_in, mail_key, untold
 from backupd.intake.overview import privacy
 from backupd.intake.sessions import Outlook, looks
-from backupd.intake.ways import Ways
+from backupd.intake.ways import Ways, choices
 from backupd.ledger.db import open_database
 from backupd.ledger.messages import Messages
 from backupd.mail.mailbox import probe
@@ -87,9 +87,20 @@ def examine(
 def sessions_at_hand(
     settings: Settings, credentials: Credentials, now: datetime
 ) -> Iterator[Finding]:
-    """Yield what is to be said of each session; nothing is sent."""
+    """Yield what is to be said of each session; nothing is sent.
+
+    Raises:
+        BackupdError: the ledger, which holds what the server has renewed, cannot be opened.
+    """
+    if not any(choice.signs_in for choice in choices(settings)):
+        return
     due = now + settings.schedule.remind_after
-    for look in looks(Ways(settings, credentials), now, due):
+    database = open_database(settings.state.path / "ledger.sqlite")
+    try:
+        seen = list(looks(Ways(settings, credentials, Messages(database)), now, due))
+    finally:
+        database.close()
+    for look in seen:
         end = f", ends {look.until:%Y-%m-%d %H:%M} UTC" if look.until else ""
         verdict = _OUTLOOKS.get(look.outlook, Verdict.FAILED)
         fix = "" if verdict is Verdict.OK else look.hint

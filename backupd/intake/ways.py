@@ -11,15 +11,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from backupd.config import Settings
 from backupd.credentials import Credentials
+from backupd.credentials.succession import open_successor, seal_successor
 from backupd.download import fetch as download
 from backupd.download.cookie_way import CookieWay
-from backupd.download.jar_file import JarFile
 from backupd.download.session import Kind, Secret
 from backupd.download.way import BearerWay, Direct, Errand, Way
+from backupd.ledger.messages import Messages
 from backupd.mail.link import Link
 
 log = logging.getLogger(__name__)
@@ -68,10 +70,11 @@ class Choice:
 class Ways:
     """The ways in of one configuration. Secrets are read when a way is used, never before."""
 
-    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+    def __init__(self, settings: Settings, credentials: Credentials, messages: Messages) -> None:
+        """Prepare; `messages` is where renewed cookies are kept."""
         self._choices = choices(settings)
         self._credentials = credentials
-        self._renewed = settings.state.path / "sessions"
+        self._messages = messages
 
     def choices(self) -> tuple[Choice, ...]:
         """Return how every account is signed in."""
@@ -97,7 +100,30 @@ class Ways:
         secret = partial(_secret, self._credentials, choice.credential)
         if choice.kind is Kind.BEARER:
             return BearerWay(secret)
-        return CookieWay(secret, JarFile(self._renewed, choice.credential))
+        return CookieWay(secret, KeptCookies(self._messages, choice.credential))
+
+
+class KeptCookies:
+    """Renewed cookies in the ledger, sealed under the credential (`credentials.succession`)."""
+
+    def __init__(self, messages: Messages, credential: str) -> None:
+        self._messages = messages
+        self._name = credential
+
+    def load(self, secret: str) -> str | None:
+        """Return what was kept for this credential text; None where nothing is usable."""
+        return open_successor(self._name, secret, self._messages.fact(self._fact()) or "")
+
+    def keep(self, secret: str, text: str, now: datetime) -> None:
+        """Replace what is kept; durable when this returns.
+
+        Raises:
+            LedgerFailed: it cannot be written; what was kept before still is.
+        """
+        self._messages.set_fact(self._fact(), seal_successor(self._name, secret, text), now)
+
+    def _fact(self) -> str:
+        return f"session-successor:{self._name}"
 
 
 def attempt(

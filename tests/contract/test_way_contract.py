@@ -15,27 +15,24 @@ import pytest
 from backupd.download import fetch as download
 from backupd.download.cookie_way import CookieWay
 from backupd.download.fetch import Limits, Network
-from backupd.download.jar_file import JarFile
 from backupd.download.session import Condition, Secret
 from backupd.download.way import BearerWay, Direct, Errand, Way
 from backupd.errors import CredentialError
 from backupd.mail.link import parse_link
 from tests.support.https import Authority, Exchange, Server, authority, sample, serve
-from tests.support.sessions import TOKEN, cookie_file, cookie_row, wall
+from tests.support.sessions import TOKEN, Pocket, cookie_file, cookie_row, wall
 
 NAME = "0" * 64 + "-2026-09-07-10-00-00-" + "1" * 32 + ".zip"
 URL = f"https://chatgpt.com/backend-api/estuary/content?id={NAME}&p=de&sig={'ab' * 32}&v=0"
 SENT = datetime(2026, 9, 7, 10, 5, tzinfo=UTC)
 DATA = sample()
-Make = Callable[[Path, str], Way]
+Make = Callable[[str], Way]
 
 WAYS: dict[str, tuple[Make, str]] = {
-    "direct": (lambda _directory, _secret: Direct(), ""),
-    "bearer": (lambda _directory, secret: BearerWay(lambda: Secret(secret)), TOKEN),
+    "direct": (lambda _secret: Direct(), ""),
+    "bearer": (lambda secret: BearerWay(lambda: Secret(secret)), TOKEN),
     "cookies": (
-        lambda directory, secret: CookieWay(
-            lambda: Secret(secret), JarFile(directory / "sessions", "session-personal")
-        ),
+        lambda secret: CookieWay(lambda: Secret(secret), Pocket()),
         cookie_file(cookie_row()),
     ),
 }
@@ -71,9 +68,9 @@ def errand(server: Server, trust: Authority, tmp_path: Path) -> Callable[..., Er
     return make
 
 
-def usable(name: str, directory: Path) -> Way:
+def usable(name: str) -> Way:
     make, secret = WAYS[name]
-    return make(directory, secret)
+    return make(secret)
 
 
 @every_way
@@ -83,7 +80,7 @@ def test_fetched_file_is_whole_private_and_named_by_its_hash(
     heard: list[int] = []
     server.play(serve(DATA))
 
-    outcome = usable(name, tmp_path).fetch(errand(progress=heard))
+    outcome = usable(name).fetch(errand(progress=heard))
 
     part = tmp_path / "delivery.part"
     assert outcome == download.Fetched(len(DATA), hashlib.sha256(DATA).hexdigest())
@@ -96,7 +93,7 @@ def test_fetched_file_is_whole_private_and_named_by_its_hash(
 def test_every_end_is_an_outcome(
     server: Server, errand: Callable[..., Errand], tmp_path: Path, name: str
 ) -> None:
-    way = usable(name, tmp_path)
+    way = usable(name)
     for script in (wall, Exchange.close, Exchange.reset, lambda one: one.answer(200, b"no")):
         server.play(script)
         assert not isinstance(way.fetch(errand()), download.Fetched)
@@ -114,7 +111,7 @@ def test_stop_is_heeded_within_a_second(
 
     server.play(stalling)
     ended: list[download.Outcome] = []
-    way = usable(name, tmp_path)
+    way = usable(name)
     thread = threading.Thread(target=lambda: ended.append(way.fetch(stopped)))
     thread.start()
     assert asked.wait(10)
@@ -132,7 +129,7 @@ def test_nothing_is_tried_past_the_end_of_the_link(
 ) -> None:
     server.play(serve(DATA))
 
-    outcome = usable(name, tmp_path).fetch(errand(now=SENT + timedelta(days=3)))
+    outcome = usable(name).fetch(errand(now=SENT + timedelta(days=3)))
 
     assert isinstance(outcome, download.Expired)
     assert server.requests == []
@@ -144,10 +141,10 @@ def test_way_that_cannot_begin_leaves_alone_what_another_fetched(
     server: Server, errand: Callable[..., Errand], tmp_path: Path, first: str, second: str
 ) -> None:
     server.play(serve(DATA, until=len(DATA) // 2))
-    assert isinstance(usable(first, tmp_path).fetch(errand()), download.NetworkFailed)
+    assert isinstance(usable(first).fetch(errand()), download.NetworkFailed)
     left = (tmp_path / "delivery.part").read_bytes()
 
-    outcome = WAYS[second][0](tmp_path, "not usable\x01").fetch(errand())
+    outcome = WAYS[second][0]("not usable\x01").fetch(errand())
 
     assert isinstance(outcome, download.SessionMissing)
     assert (tmp_path / "delivery.part").read_bytes() == left
@@ -160,10 +157,10 @@ def test_any_way_goes_on_with_what_any_other_left(
     server: Server, errand: Callable[..., Errand], tmp_path: Path, first: str, second: str
 ) -> None:
     server.play(serve(DATA, until=len(DATA) // 2))
-    assert isinstance(usable(first, tmp_path).fetch(errand()), download.NetworkFailed)
+    assert isinstance(usable(first).fetch(errand()), download.NetworkFailed)
     server.play(serve(DATA))
 
-    assert isinstance(usable(second, tmp_path).fetch(errand()), download.Fetched)
+    assert isinstance(usable(second).fetch(errand()), download.Fetched)
 
     assert (tmp_path / "delivery.part").read_bytes() == DATA
 
@@ -172,7 +169,7 @@ def test_any_way_goes_on_with_what_any_other_left(
 def test_validity_is_said_without_asking_the_server(
     server: Server, tmp_path: Path, name: str
 ) -> None:
-    validity = usable(name, tmp_path).validity(SENT)
+    validity = usable(name).validity(SENT)
 
     assert validity.condition is Condition.READY
     assert validity.sent_to == "chatgpt.com"
@@ -189,7 +186,7 @@ def test_secret_is_read_anew_for_every_attempt(
         asked.append(1)
         raise CredentialError('read credential "x": no source has it')
 
-    way: Way = BearerWay(secret) if name == "bearer" else CookieWay(secret, JarFile(tmp_path, "x"))
+    way: Way = BearerWay(secret) if name == "bearer" else CookieWay(secret, Pocket())
     for _ in range(2):
         assert isinstance(way.fetch(errand()), download.SessionMissing)
     with pytest.raises(CredentialError):

@@ -14,11 +14,11 @@ from backupd.download import fetch as download
 from backupd.download.cookie_way import CookieWay
 from backupd.download.cookies import SESSION
 from backupd.download.fetch import Limits, Network
-from backupd.download.jar_file import JarFile
 from backupd.download.session import Condition, Secret
 from backupd.download.way import BearerWay, Direct, Errand, Way
 from backupd.errors import CredentialError
 from backupd.intake.ways import attempt
+from backupd.ledger.db import LedgerFailed
 from backupd.mail.link import Link, parse_link
 from tests.support.https import HOSTS, Authority, Exchange, Script, Server, authority, sample, serve
 from tests.support.sessions import (
@@ -26,6 +26,7 @@ from tests.support.sessions import (
     DENIAL,
     PAGE,
     TOKEN,
+    Pocket,
     cookie_file,
     cookie_row,
     jwt,
@@ -85,9 +86,9 @@ def with_token(text: str = TOKEN) -> BearerWay:
     return BearerWay(lambda: Secret(text))
 
 
-def with_cookies(directory: Path, text: str | None = None) -> CookieWay:
+def with_cookies(text: str | None = None, pocket: Pocket | None = None) -> CookieWay:
     secret = Secret(cookie_file(cookie_row()) if text is None else text)
-    return CookieWay(lambda: secret, JarFile(directory / "sessions", "session-personal"))
+    return CookieWay(lambda: secret, pocket or Pocket())
 
 
 def link() -> Link:
@@ -107,7 +108,7 @@ def test_cookies_get_the_file_that_a_plain_request_does_not(
     server.play(only_with("cookie", f"{SESSION}={COOKIE}", serve(DATA)))
 
     assert Direct().fetch(errand()).kind == "sign-in-needed"
-    assert isinstance(with_cookies(tmp_path).fetch(errand()), download.Fetched)
+    assert isinstance(with_cookies().fetch(errand()), download.Fetched)
 
 
 def test_signed_in_download_goes_on_where_it_was_cut(server: Server, errand: Errands) -> None:
@@ -160,7 +161,7 @@ def test_answer_to_a_signed_in_request_is_told_apart(
     server: Server, errand: Errands, tmp_path: Path, name: str, kind: str
 ) -> None:
     script, outcome = ANSWERS[name]
-    way: Way = with_token() if kind == "bearer" else with_cookies(tmp_path)
+    way: Way = with_token() if kind == "bearer" else with_cookies()
     server.play(script)
 
     assert way.fetch(errand()).kind == outcome
@@ -217,7 +218,7 @@ def test_cookies_cross_a_redirect_to_their_own_host_only(
     storage = cookie_row("storage", "yes", domain="proddatamgmtqueue.blob.core.windows.net")
     server.play(redirecting(target, serve(DATA)))
 
-    with_cookies(tmp_path, cookie_file(cookie_row(), storage)).fetch(errand())
+    with_cookies(cookie_file(cookie_row(), storage)).fetch(errand())
 
     sent = server.requests[1].fields.get("cookie")
     assert (sent is None) if carried is None else (f"{SESSION}={carried}" in str(sent))
@@ -228,9 +229,7 @@ def test_server_that_is_not_the_real_one_gets_nothing(
 ) -> None:
     with Server(trust.context("impostor.example")) as impostor:
         network = Network(trust.ca_file, impostor.connect_to)
-        outcomes = [
-            way.fetch(errand(network=network)) for way in (with_token(), with_cookies(tmp_path))
-        ]
+        outcomes = [way.fetch(errand(network=network)) for way in (with_token(), with_cookies())]
 
         assert [outcome.kind for outcome in outcomes] == ["network-failed"] * 2
         assert impostor.requests == []
@@ -241,37 +240,43 @@ def test_renewed_cookies_are_used_next_time_and_need_the_same_credential(
 ) -> None:
     script, good = rotating(DATA, COOKIE)
     server.play(script)
+    pocket = Pocket()
     for _ in range(3):
-        assert isinstance(with_cookies(tmp_path).fetch(errand()), download.Fetched)
+        assert isinstance(with_cookies(None, pocket).fetch(errand()), download.Fetched)
         (tmp_path / "delivery.part").unlink()
     assert good() == f"{COOKIE}-3"
 
     other = cookie_file(cookie_row(), cookie_row("a", "another credential"))
-    assert with_cookies(tmp_path, other).fetch(errand()).kind == "session-refused"
-    assert isinstance(with_cookies(tmp_path).fetch(errand()), download.Fetched)
+    assert with_cookies(other, pocket).fetch(errand()).kind == "session-refused"
+    assert isinstance(with_cookies(None, pocket).fetch(errand()), download.Fetched)
 
 
-def test_cookies_that_were_taken_away_are_not_kept(
-    server: Server, errand: Errands, tmp_path: Path
-) -> None:
+def test_cookies_that_were_taken_away_are_not_kept(server: Server, errand: Errands) -> None:
     gone = f"Set-Cookie: {SESSION}=; Domain=.chatgpt.com; Path=/; Max-Age=0"
+    pocket = Pocket()
     server.play(answering(401, DENIAL, gone))
 
-    with_cookies(tmp_path).fetch(errand())
+    with_cookies(None, pocket).fetch(errand())
 
-    assert not (tmp_path / "sessions").exists()
-    assert with_cookies(tmp_path).validity(NOW).condition is Condition.READY
+    assert pocket.kept is None
+    assert with_cookies(None, pocket).validity(NOW).condition is Condition.READY
+
+
+class Full(Pocket):
+    """A ledger on a full disk."""
+
+    def keep(self, secret: str, text: str, now: datetime) -> None:
+        raise LedgerFailed("use ledger: disk is full")
 
 
 def test_place_for_renewed_cookies_that_fails_does_not_fail_the_download(
-    server: Server, errand: Errands, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Server, errand: Errands, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "sessions").write_text("no directory")
     server.play(rotating(DATA, COOKIE)[0])
 
-    assert isinstance(with_cookies(tmp_path).fetch(errand()), download.Fetched)
+    assert isinstance(with_cookies(None, Full()).fetch(errand()), download.Fetched)
 
-    assert "renewed cookies cannot be kept" in caplog.text
+    assert "renewed cookies cannot be kept: use ledger" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -280,9 +285,9 @@ def test_place_for_renewed_cookies_that_fails_does_not_fail_the_download(
         (with_token(jwt(NOW)), "the token ended"),
         (with_token("no token"), "does not hold one"),
         (BearerWay(lambda: _missing()), "no source has it"),
-        (with_cookies(Path("/nowhere"), cookie_file(cookie_row(expires=1))), "session ended"),
-        (with_cookies(Path("/nowhere"), "nothing"), "no ="),
-        (with_cookies(Path("/nowhere"), cookie_file(cookie_row(path="/auth"))), "no cookie is for"),
+        (with_cookies(cookie_file(cookie_row(expires=1))), "session ended"),
+        (with_cookies("nothing"), "no ="),
+        (with_cookies(cookie_file(cookie_row(path="/auth"))), "no cookie is for"),
     ],
     ids=range(6),
 )
@@ -352,11 +357,9 @@ def test_no_secret_is_in_log_outcome_or_exception(
     said = []
     for script, _ in ANSWERS.values():
         server.play(script)
-        for way in (with_token(), with_token(jwt(NOW)), with_cookies(tmp_path)):
+        for way in (with_token(), with_token(jwt(NOW)), with_cookies()):
             said.append(repr(way.fetch(errand())) + repr(way) + repr(way.validity(NOW)))
     server.play(rotating(DATA, COOKIE)[0])
-    said.append(repr(with_cookies(tmp_path).fetch(errand())))
+    said.append(repr(with_cookies().fetch(errand())))
 
     assert "canary" not in caplog.text + "".join(said)
-    for file in (tmp_path / "sessions").rglob("*"):
-        assert b"canary" not in file.read_bytes()

@@ -44,6 +44,21 @@ def cookie_file(*rows: str) -> str:
     return "\n".join(["# Netscape HTTP Cookie File", "# a remark", "", *rows, ""])
 
 
+class Pocket:
+    """Keeps renewed cookies in memory, as the ledger does on disk."""
+
+    def __init__(self) -> None:
+        self.kept: tuple[str, str] | None = None
+
+    def load(self, secret: str) -> str | None:
+        """Return what was kept for this credential text."""
+        return self.kept[1] if self.kept and self.kept[0] == secret else None
+
+    def keep(self, secret: str, text: str, now: datetime) -> None:
+        """Replace what is kept."""
+        self.kept = (secret, text)
+
+
 def wall(exchange: Exchange) -> None:
     """Answer as the service answers to whom it does not know."""
     exchange.answer(401, b'{"detail":"Unauthorized"}', "Content-Type: application/json")

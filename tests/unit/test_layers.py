@@ -96,7 +96,7 @@ OWNERS: dict[str, str] = {
     "backports": "store",
     "click": "cli",
     "compression": "store",
-    "cryptography": "credentials download store",
+    "cryptography": "store credentials",
     "deflate": "export",
     "httpcore": "download",
     "httpx": "download",
