@@ -19,7 +19,7 @@ from backupd.errors import BackupdError
 from backupd.export import encoders, selftest
 from backupd.intake.mailkeys import is_signed_in, mail_key, untold
 from backupd.intake.overview import privacy
-from backupd.intake.sessions import Outlook, looks
+from backupd.intake.sessions import Look, Outlook, looks
 from backupd.intake.ways import Ways, choices
 from backupd.ledger.db import open_database
 from backupd.ledger.messages import Messages
@@ -87,24 +87,28 @@ def examine(
 def sessions_at_hand(
     settings: Settings, credentials: Credentials, now: datetime
 ) -> Iterator[Finding]:
-    """Yield what is to be said of each session; nothing is sent.
-
-    Raises:
-        BackupdError: the ledger, which holds what the server has renewed, cannot be opened.
-    """
+    """Yield what is to be said of each session; nothing is sent."""
     if not any(choice.signs_in for choice in choices(settings)):
         return
-    due = now + settings.schedule.remind_after
-    database = open_database(settings.state.path / "ledger.sqlite")
     try:
-        seen = list(looks(Ways(settings, credentials, Messages(database)), now, due))
-    finally:
-        database.close()
+        seen = _looks(settings, credentials, now)
+    except BackupdError as error:
+        yield Finding("sessions", Verdict.FAILED, error.message, error.hint)
+        return
     for look in seen:
         end = f", ends {look.until:%Y-%m-%d %H:%M} UTC" if look.until else ""
         verdict = _OUTLOOKS.get(look.outlook, Verdict.FAILED)
         fix = "" if verdict is Verdict.OK else look.hint
         yield Finding(f"session [{look.choice.place}]", verdict, f"{look.detail}{end}", fix)
+
+
+def _looks(settings: Settings, credentials: Credentials, now: datetime) -> list[Look]:
+    database = open_database(settings.state.path / "ledger.sqlite")  # for what was renewed
+    try:
+        due = now + settings.schedule.remind_after
+        return list(looks(Ways(settings, credentials, Messages(database)), now, due))
+    finally:
+        database.close()
 
 
 _OUTLOOKS = {
