@@ -12,6 +12,7 @@ Rules that must stay in this file:
 - an element that does not end in the window is read again from its beginning: first in a fresh
   window, then in windows that double, up to `MAX_WINDOW`; beyond that the rest is glue;
 - elements are objects and on the average not tiny, else the rest is glue (bounded time);
+- an element that is foreseen is compared instead of parsed, so its bytes are an element's;
 - msgspec refuses escaped lone surrogates, which real exports hold: such an element is looked at in
   a shadow of the window, in which every escaped surrogate is another escape of the same length.
 """
@@ -22,7 +23,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -32,6 +33,7 @@ _FIRST_SHADOW = 4 << 10
 _MAX_SHADOW = 16 << 20
 _MAX_ID = 200
 _NEAR_END = 4096
+_BETWEEN = 64
 _FREE_ELEMENTS = 20_000
 _MEAN_ELEMENT = 128
 
@@ -63,35 +65,57 @@ class Slice:
     conversation_id: str | None
 
 
-Piece: TypeAlias = Glue | Slice
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """The exact bytes of one element of the array, which the foresight has confirmed."""
+
+    data: bytes
 
 
-def split_json(chunks: Iterable[bytes]) -> Iterator[Piece]:
+Piece: TypeAlias = Glue | Slice | Foreseen
+
+
+class Foresight(Protocol):
+    """Expects elements of an array that are known from elsewhere, one at a time."""
+
+    def size(self) -> int:
+        """Return the length of the element that may come next, 0 if none is expected."""
+
+    def confirm(self, data: bytes) -> bool:
+        """Return whether these bytes, of that length, are that element."""
+
+
+def split_json(chunks: Iterable[bytes], foresight: Foresight | None = None) -> Iterator[Piece]:
     """Cut a JSON array of conversations; everything that is none comes as glue.
 
     Slices are at most `MAX_WINDOW` bytes, glue at most `WINDOW` plus one chunk. Memory is a window
-    of 1 MiB as a rule, of the next larger power of two for a larger conversation.
+    of 1 MiB as a rule, of the next larger power of two for a larger conversation, and the same
+    again with a `foresight`, which is asked before each element is parsed.
     """
-    window = _Window(chunks)
-    window.fill(WINDOW)
-    start = _ARRAY.match(window.buffer)
-    if start is not None:
-        yield from _Splitter(window, start.end()).pieces()
-    yield from window.rest()
+    return _array(_Window(chunks), foresight)
 
 
-def split_html(chunks: Iterable[bytes]) -> Iterator[Piece]:
+def split_html(chunks: Iterable[bytes], foresight: Foresight | None = None) -> Iterator[Piece]:
     """Cut the array that `chat.html` assigns to `jsonData`; all other bytes are glue."""
     window = _Window(chunks)
     while window.fill(WINDOW):
         marker = _MARKER.search(window.buffer)
         if marker is not None:
             yield Glue(window.take(marker.end()))
-            yield from split_json(window.drain())
+            yield from _array(window, foresight)
             return
         if window.ended:
             break
         yield Glue(window.take(len(window.buffer) - _MARKER_TAIL))
+    yield from window.rest()
+
+
+def _array(window: _Window, foresight: Foresight | None) -> Iterator[Piece]:
+    """Cut the array that a window begins with, and what follows it."""
+    window.fill(WINDOW)
+    start = _ARRAY.match(window.buffer)
+    if start is not None:
+        yield from _Splitter(window, start.end(), foresight).pieces()
     yield from window.rest()
 
 
@@ -166,8 +190,9 @@ class _Splitter:
     bracket or the last element. What is left at the end stays in the window.
     """
 
-    def __init__(self, window: _Window, start: int) -> None:
+    def __init__(self, window: _Window, start: int, foresight: Foresight | None) -> None:
         self._window = window
+        self._foresight = foresight
         self._done = 0
         self._at = start
         self._before = _BLANK  # what may stand before the first element; then a separator
@@ -177,7 +202,12 @@ class _Splitter:
         """Yield pieces up to the end of the array, or up to what is no element."""
         size = WINDOW
         while self._budget > 0:
+            expected = self._expected()
             start = self._start()
+            if not isinstance(start, _Look) and (known := self._known(start, expected)):
+                yield from known
+                size = WINDOW
+                continue
             end = start if isinstance(start, _Look) else self._end(start)
             if not isinstance(start, _Look) and not isinstance(end, _Look):
                 yield from self._cut(start, end)
@@ -192,6 +222,28 @@ class _Splitter:
                 size *= 2
             self._window.fill(size)
         self._drop()
+
+    def _expected(self) -> int:
+        """Return the length of the foreseen element and see to it that the window can hold it."""
+        expected = self._foresight.size() if self._foresight else 0
+        if not 0 < expected <= WINDOW:
+            return 0
+        if len(self._window.buffer) - self._at < expected + _BETWEEN:
+            self._drop()
+            self._window.fill(max(WINDOW, self._at + expected + _BETWEEN))
+        return expected
+
+    def _known(self, start: int, expected: int) -> tuple[Glue, Foreseen] | None:
+        """Hand out the element at `start`, and the glue before it, if it is the foreseen one."""
+        end = start + expected
+        if not self._foresight or not expected or end > len(self._window.buffer):
+            return None
+        element = self._window.copy(start, end)
+        if not self._foresight.confirm(element):
+            return None
+        glue = Glue(self._window.copy(self._done, start))
+        self._passed(end, expected)
+        return glue, Foreseen(element)
 
     def _start(self) -> int | _Look:
         """Find where the next element begins."""
@@ -234,10 +286,13 @@ class _Splitter:
         """Hand out the element at [start, end) and the glue before it."""
         yield Glue(self._window.copy(self._done, start))
         element = self._window.copy(start, end)
+        self._passed(end, len(element))
         yield Slice(element, conversation_id(element))
+
+    def _passed(self, end: int, size: int) -> None:
         self._done = self._at = end
         self._before = _SEPARATOR
-        self._budget += len(element) - _MEAN_ELEMENT
+        self._budget += size - _MEAN_ELEMENT
 
     def _drop(self) -> None:
         """Remove from the window what has been handed out."""

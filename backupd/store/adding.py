@@ -39,6 +39,7 @@ from backupd.export.layout import Facts, facts
 from backupd.store import header
 from backupd.store.envelope import Purpose
 from backupd.store.fsio import FileSystem, chunks_of, open_file, read_chunks, temporary
+from backupd.store.hints import Hints
 from backupd.store.index import Index, Pack
 from backupd.store.ingest import CHUNK_BYTES, Ingest
 from backupd.store.memo import Memo
@@ -168,7 +169,7 @@ class Adding:
     ) -> Snapshot:
         for care in attempts:
             try:
-                snapshot, streams = self._attempt(source, care)
+                snapshot, ingest = self._attempt(source, care)
             except RepositoryDamaged:
                 if care is Care.WHOLE:
                     raise
@@ -176,7 +177,8 @@ class Adding:
             if unproven is not None and unproven.id != snapshot.id:
                 self._remove_manifest(unproven)
             name = bytes.fromhex(snapshot.id)
-            self._index.remember((stream, name, n) for n, stream in enumerate(streams))
+            streams = ((stream, name, n) for n, stream in enumerate(ingest.streams))
+            Hints(self._index).remember(streams, ingest.pages)
             if not prove:
                 return snapshot
             if self._prove(snapshot):
@@ -198,15 +200,15 @@ class Adding:
         self._files.sync_directory(self._paths.proofs)  # no proof outlives its manifest
         self._files.remove(self._paths.snapshots / snapshot.id)
 
-    def _attempt(self, source: Source, care: Care) -> tuple[Snapshot, list[bytes]]:
-        """Store the source; return the snapshot and the names of its members' streams."""
+    def _attempt(self, source: Source, care: Care) -> tuple[Snapshot, Ingest]:
+        """Store the source; return the snapshot and what was learnt on the way."""
         with self._staging() as staging:
             quick = care is Care.QUICK
             writer = ObjectWriter(
                 self._files, staging, self._index, self._envelope, distrust=not quick
             )
             try:
-                memo = Memo(self._index, self._snapshots.recipe_or_none) if quick else None
+                memo = self._memo(source.origin) if quick else None
                 ingest = Ingest(writer, memo, self._files, staging)
                 events = self._events(ingest, source, care)
                 recipe = self._write_recipe(writer, events, source)
@@ -222,7 +224,16 @@ class Adding:
             self._publish(packs)
             name = self._commit(manifest)
             self._index.insert(Pack(pack.digest, pack.size, pack.directory) for pack in packs)
-        return self._snapshots.load(name), ingest.streams
+        return self._snapshots.load(name), ingest
+
+    def _memo(self, origin: Origin) -> Memo:
+        same = [s.id for s in self._snapshots.all() if s.origin.mailbox == origin.mailbox]
+        return Memo(
+            Hints(self._index),
+            self._snapshots.recipe_or_none,
+            self._envelope.object_id,
+            same[-1] if same else None,
+        )
 
     def _events(self, ingest: Ingest, source: Source, care: Care) -> list[Event]:
         if care is Care.WHOLE:

@@ -9,8 +9,7 @@ repository never lies in it: see `derived`.
 
 An object or frame that several packs hold is read from the one written last.
 
-It also remembers, as mere hints, the newest object of each key (`heads`), and which compressed
-member streams an earlier snapshot already explains (`memo`).
+It also remembers, as a mere hint, the newest object of each key (`heads`); `hints` keeps more.
 """
 
 from __future__ import annotations
@@ -120,17 +119,17 @@ class Index:
 
     def packs(self) -> set[bytes]:
         """Return the names of the packs that are indexed."""
-        return {row[0] for row in self._rows("SELECT name FROM packs")}
+        return {row[0] for row in self.rows("SELECT name FROM packs")}
 
     def next_sequence(self) -> int:
         """Return a sequence number higher than that of every pack."""
-        return int(self._rows("SELECT coalesce(max(sequence), 0) + 1 FROM packs")[0][0])
+        return int(self.rows("SELECT coalesce(max(sequence), 0) + 1 FROM packs")[0][0])
 
     def locate(self, object_id: bytes) -> Place | None:
         """Return where an object lies, or None."""
         sql = "SELECT frame, offset, length FROM objects WHERE id = ?"
         for _ in range(2):  # between two statements another process may have replaced the rows
-            rows = self._rows(sql, (object_id,))
+            rows = self.rows(sql, (object_id,))
             frame = self._frame(rows[0][0]) if rows else None
             if frame is not None:
                 return Place(frame, rows[0][1], rows[0][2])
@@ -138,12 +137,12 @@ class Index:
 
     def frame_named(self, name: bytes) -> Frame | None:
         """Return a frame by its name, or None."""
-        rows = self._rows("SELECT id FROM frames WHERE name = ? ORDER BY id DESC LIMIT 1", (name,))
+        rows = self.rows("SELECT id FROM frames WHERE name = ? ORDER BY id DESC LIMIT 1", (name,))
         return self._frame(rows[0][0]) if rows else None
 
     def base(self, kind: Kind) -> tuple[bytes, int] | None:
         """Return name and raw length of the largest frame of a kind that needs no other frame."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT name, raw FROM frames WHERE kind = ? AND depth = 0"
             " ORDER BY raw DESC, id LIMIT 1",
             (int(kind),),
@@ -152,26 +151,12 @@ class Index:
 
     def head(self, kind: Kind, key: bytes) -> bytes | None:
         """Return the newest object of a key, or None."""
-        rows = self._rows("SELECT object FROM heads WHERE kind = ? AND key = ?", (int(kind), key))
+        rows = self.rows("SELECT object FROM heads WHERE kind = ? AND key = ?", (int(kind), key))
         return bytes(rows[0][0]) if rows else None
-
-    def recall(self, stream: bytes) -> tuple[bytes, int] | None:
-        """Return (snapshot, ordinal of the member) that explains a compressed stream, or None."""
-        rows = self._rows("SELECT snapshot, member FROM memo WHERE stream = ?", (stream,))
-        return (rows[0][0], rows[0][1]) if rows else None
-
-    def remember(self, streams: Iterable[tuple[bytes, bytes, int]]) -> None:
-        """Remember (stream, snapshot, ordinal) for later exports; the newest snapshot counts."""
-        rows = list(streams)
-        self._change(
-            lambda connection: connection.executemany(
-                "INSERT OR REPLACE INTO memo VALUES (?, ?, ?)", rows
-            )
-        )
 
     def usage(self) -> list[Usage]:
         """Return what each kind holds."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT f.kind, sum(o.count), sum(f.raw), sum(f.length) FROM frames f JOIN"
             " (SELECT frame, count(*) AS count FROM objects GROUP BY frame) o ON o.frame = f.id"
             " GROUP BY f.kind ORDER BY f.kind"
@@ -180,10 +165,15 @@ class Index:
 
     def keys(self, kind: Kind) -> int:
         """Return how many different keys a kind has."""
-        return int(self._rows("SELECT count(*) FROM heads WHERE kind = ?", (int(kind),))[0][0])
+        return int(self.rows("SELECT count(*) FROM heads WHERE kind = ?", (int(kind),))[0][0])
 
     def sort(self, ids: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the ids that are known, those of one frame together, in order of storage."""
+        """Yield the ids that are known in an order that decodes each frame once, or nearly.
+
+        What goes back to the same first frame comes together, older frames first: a frame is
+        compressed against others of its line, and one line fits into the cache of a reader, where
+        the whole repository in order of storage would not.
+        """
         wanted = [(name,) for name in ids]
 
         def query(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
@@ -191,18 +181,42 @@ class Index:
             connection.execute("DELETE FROM wanted")
             connection.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", wanted)
             return connection.execute(
-                "SELECT w.id FROM wanted w JOIN objects o ON o.id = w.id ORDER BY o.frame, o.offset"
+                "SELECT o.frame, o.offset, w.id FROM wanted w JOIN objects o ON o.id = w.id"
             ).fetchall()
 
-        return (row[0] for row in self._change(query))
+        lines: dict[int, int] = {}
+        found = self.change(query)
+        found.sort(key=lambda row: (self._line(row[0], lines), *row[:2]))
+        return (row[2] for row in found)
+
+    def _line(self, row: int, lines: dict[int, int]) -> int:
+        """Return the frame that a line of versions began with; `lines` are those known already."""
+        walked: dict[int, None] = {}
+        before: int | None = row
+        while before is not None and before not in lines and before not in walked:
+            row = before
+            walked[row] = None
+            before = self._before(row)
+        first = row if before is None else lines.get(before, row)
+        lines.update(dict.fromkeys(walked, first))
+        return first
+
+    def _before(self, row: int) -> int | None:
+        """Return the frame of the first older object that a frame is compressed against."""
+        frame = self._frame(row)
+        first = frame.prefix[0] if frame and frame.prefix else b""
+        if len(first) != ID_SIZE:  # a whole frame: the base, which every line may lean on
+            return None
+        rows = self.rows("SELECT frame FROM objects WHERE id = ?", (first,))
+        return int(rows[0][0]) if rows else None
 
     def names_in(self, pack: bytes) -> list[bytes]:
         """Return the names of all objects and frames of a pack."""
         where = (
             "frame IN (SELECT f.id FROM frames f JOIN packs p ON p.id = f.pack WHERE p.name = ?)"
         )
-        objects = self._rows(f"SELECT id FROM objects WHERE {where}", (pack,))
-        frames = self._rows(
+        objects = self.rows(f"SELECT id FROM objects WHERE {where}", (pack,))
+        frames = self.rows(
             "SELECT f.name FROM frames f JOIN packs p ON p.id = f.pack WHERE p.name = ?", (pack,)
         )
         return [row[0] for row in (*objects, *frames)]
@@ -234,7 +248,7 @@ class Index:
                 connection.execute(f"DELETE FROM {table}")
             self._insert(connection, ordered)
 
-        self._change(change)
+        self.change(change)
 
     def _insert(self, connection: sqlite3.Connection, packs: Iterable[Pack]) -> None:
         for pack in packs:
@@ -282,7 +296,7 @@ class Index:
         known = self._frames.get(row)
         if known is not None:
             return known
-        found = self._rows(
+        found = self.rows(
             "SELECT f.name, p.name, f.kind, f.codec, f.offset, f.length, f.raw, f.checksum,"
             " f.prefix, f.depth FROM frames f JOIN packs p ON p.id = f.pack WHERE f.id = ?",
             (row,),
@@ -296,10 +310,11 @@ class Index:
         )
         return self._frames[row]
 
-    def _rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return what a query gives."""
         return self._attempt(lambda connection: connection.execute(sql, parameters).fetchall())
 
-    def _change(self, action: Callable[[sqlite3.Connection], T]) -> T:
+    def change(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """Do `action` in one transaction; it may be called twice."""
 
         def transaction(connection: sqlite3.Connection) -> T:

@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 CREATE TABLE packs (id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, sequence INTEGER NOT NULL,
     size INTEGER NOT NULL);
@@ -22,8 +22,10 @@ CREATE TABLE heads (kind INTEGER, key BLOB, object BLOB NOT NULL, PRIMARY KEY (k
     WITHOUT ROWID;
 CREATE TABLE memo (stream BLOB PRIMARY KEY, snapshot BLOB NOT NULL, member INTEGER NOT NULL)
     WITHOUT ROWID;
+CREATE TABLE pages (object BLOB PRIMARY KEY, transform INTEGER NOT NULL, size INTEGER NOT NULL,
+    outcome BLOB NOT NULL) WITHOUT ROWID;
 """
-TABLES = ("packs", "frames", "objects", "heads", "memo")
+TABLES = ("packs", "frames", "objects", "heads", "memo", "pages")
 
 
 def open_or_make(file: Path) -> sqlite3.Connection:

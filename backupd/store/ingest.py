@@ -34,6 +34,7 @@ from backupd.export.deflate import Encoder, Search
 from backupd.export.layout import MemberKind, kind_of
 from backupd.store import derive
 from backupd.store.fsio import FileSystem, NewFile, temporary
+from backupd.store.hints import Page
 from backupd.store.memo import Memo, stream_name
 from backupd.store.naming import Kind, key_of
 from backupd.store.prefetch import prefetched
@@ -56,18 +57,23 @@ class Ingest:
     """Stores the pieces of one export. Without a `memo` nothing is taken over from earlier exports
     and every encoder is proved in full first.
 
-    `streams` names the stream of each outer member, in their order.
+    `streams` names the stream of each outer member, in their order; `pages` are the pieces of
+    `chat.html` that a transform was found for.
     """
 
     def __init__(
         self, writer: ObjectWriter, memo: Memo | None, files: FileSystem, staging: Path
     ) -> None:
         self.streams: list[bytes] = []
+        self.pages: list[Page] = []
         self._writer = writer
         self._memo = memo
         self._files = files
         self._staging = staging
-        self._siblings: dict[str, bytes] = {}
+        self._following = memo.following() if memo else None
+        self._pages = memo.pages(self._conversation) if memo else None
+        self._conversation_order: list[bytes] = []
+        self._siblings: dict[bytes, int] = {}
         self._recent: OrderedDict[bytes, bytes] = OrderedDict()
         self._recent_size = 0
         self._coming: deque[Generator[None, None, None]] = deque()
@@ -170,53 +176,93 @@ class Ingest:
     def _conversations(self, chunks: Iterator[bytes], name: str) -> Iterator[Event]:
         glue = _Glue(self._writer, name)
         budget = _FREE_SLICES * _BYTES_PER_SLICE
-        for piece in slices.split_json(chunks):
+        for piece in slices.split_json(chunks, self._following):
             budget += len(piece.data)
-            identity = piece.conversation_id if isinstance(piece, slices.Slice) else None
-            if identity is None or budget < 0:
+            key = self._key_of(piece)
+            if key is None or budget < 0:
                 yield from glue.add(piece.data)
                 continue
             budget -= _BYTES_PER_SLICE
             yield from glue.flush()
-            key = key_of(identity)
-            stored = self._writer.add(Kind.CONVERSATION, piece.data, key)
-            self._siblings[identity] = stored
+            stored = self._conversation_object(piece, key)
+            self._siblings[key] = len(self._conversation_order)
+            self._conversation_order.append(stored)
             self._keep_recent(stored, piece.data)
             yield Ref(stored, conversation=True)
         yield from glue.flush()
+
+    def _key_of(self, piece: slices.Piece) -> bytes | None:
+        """Return the key of a conversation; None for what is none, or does not say which one."""
+        if isinstance(piece, slices.Foreseen):
+            found = self._following and self._following.found
+            return found.key if found else None
+        if isinstance(piece, slices.Slice) and piece.conversation_id is not None:
+            return key_of(piece.conversation_id)
+        return None
+
+    def _conversation_object(self, piece: slices.Piece, key: bytes) -> bytes:
+        """Return the object of a conversation, stored if it was not."""
+        follow = self._following
+        if follow and follow.found and isinstance(piece, slices.Foreseen):
+            return follow.found.object
+        if follow:
+            follow.passed(self._writer.head(Kind.CONVERSATION, key))
+        return self._writer.add(Kind.CONVERSATION, piece.data, key)
 
     def _html(self, chunks: Iterator[bytes], name: str) -> Iterator[Event]:
         glue = _Glue(self._writer, name)
         budget = _FREE_SLICES * _BYTES_PER_SLICE
         transform = 0
-        for piece in slices.split_html(chunks):
+        for piece in slices.split_html(chunks, self._pages):
             budget += len(piece.data)
+            if isinstance(piece, slices.Foreseen) and self._pages and self._pages.found:
+                page = self._pages.found
+                yield from glue.flush()
+                yield Derived(page.object, page.transform)
+                continue
             identity = piece.conversation_id if isinstance(piece, slices.Slice) else None
             if identity is None or budget < 0:
                 yield from glue.add(piece.data)
                 continue
             budget -= _BYTES_PER_SLICE
             yield from glue.flush()
-            event = self._html_piece(piece.data, identity, transform)
+            event = self._html_piece(piece.data, key_of(identity), transform)
             transform = event.transform if isinstance(event, Derived) else transform
             yield event
         yield from glue.flush()
 
-    def _html_piece(self, data: bytes, identity: str, transform: int) -> Event:
-        key = key_of(identity)
-        source = self._sibling(identity) or self._writer.head(Kind.CONVERSATION, key)
+    def _html_piece(self, data: bytes, key: bytes, transform: int) -> Event:
+        number = self._sibling(key)
+        if self._pages is not None:
+            self._pages.passed(number)
+        source = self._writer.head(Kind.CONVERSATION, key)
+        if number is not None:
+            source = self._conversation_order[number]
         with suppress(RepositoryDamaged):  # then it is stored as if there were no such source
             found = source and derive.find(self._read(source), data, transform)
             if source and found:
+                outcome = self._writer.name_of(data)
+                self.pages.append(Page(source, found, len(data), outcome))
                 return Derived(source, found)
         return Ref(self._writer.add(Kind.HTML, data, key, like=source))
 
-    def _sibling(self, identity: str) -> bytes | None:
-        """Return a conversation of this export, reading the conversations files up to it."""
-        while identity not in self._siblings and self._coming:
-            if next(self._coming[0], self) is self:
-                self._coming.popleft()
-        return self._siblings.get(identity)
+    def _sibling(self, key: bytes) -> int | None:
+        """Return the number of a conversation, reading the conversations files up to it."""
+        while key not in self._siblings and self._read_on():
+            pass
+        return self._siblings.get(key)
+
+    def _conversation(self, number: int) -> bytes | None:
+        """Return the nth conversation of the export, reading the conversations files up to it."""
+        while number >= len(self._conversation_order) and self._read_on():
+            pass
+        return self._conversation_order[number] if number < len(self._conversation_order) else None
+
+    def _read_on(self) -> bool:
+        """Do the next step of the conversations files; return whether there was one."""
+        if self._coming and next(self._coming[0], self) is self:
+            self._coming.popleft()
+        return bool(self._coming)
 
     def _keep_recent(self, name: bytes, data: bytes) -> None:
         """Keep the bytes of the last conversations at hand."""

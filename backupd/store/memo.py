@@ -15,18 +15,29 @@ from typing import BinaryIO
 from backupd.export.archive import Member, read_raw
 from backupd.export.encoders import is_usable
 from backupd.export.layout import kind_of
-from backupd.store.index import Index
+from backupd.store.following import Following, Pages
+from backupd.store.hints import Hints
+from backupd.store.naming import Kind
 from backupd.store.recipe import Begin, End, Event, Recipe
 
 _RECIPES = 3
 
 
 class Memo:
-    """Looks up streams in the index; `recipe_of` gives a snapshot's recipe, or None."""
+    """Looks up streams among the hints; `recipe_of` gives a snapshot's recipe, or None."""
 
-    def __init__(self, index: Index, recipe_of: Callable[[str], Recipe | None]) -> None:
-        self._index = index
+    def __init__(
+        self,
+        hints: Hints,
+        recipe_of: Callable[[str], Recipe | None],
+        object_id: Callable[[bytes], bytes],
+        before: str | None,
+    ) -> None:
+        """`before` is the snapshot that this export is likely to resemble most."""
+        self._hints = hints
         self._recipe_of = recipe_of
+        self._object_id = object_id
+        self._before = before
         self._loaded: OrderedDict[str, list[list[Event]]] = OrderedDict()
 
     def find(self, stream: bytes, name: str) -> list[Event] | None:
@@ -34,7 +45,7 @@ class Memo:
 
         The member is called `name` here, whatever it was called there.
         """
-        found = self._index.recall(stream)
+        found = self._hints.recall(stream)
         if found is None:
             return None
         members = self._members(found[0].hex())
@@ -44,6 +55,16 @@ class Memo:
             replace(event, name=name) if isinstance(event, Begin) and position == 0 else event
             for position, event in enumerate(members[found[1]])
         ]
+
+    def following(self) -> Following:
+        """Return what to expect of the conversations files."""
+        recipe = self._recipe_of(self._before) if self._before else None
+        newest = self._hints.newest(Kind.CONVERSATION)
+        return Following(newest, self._object_id, recipe.ids() if recipe else ())
+
+    def pages(self, conversation: Callable[[int], bytes | None]) -> Pages:
+        """Return what to expect of `chat.html`."""
+        return Pages(self._hints.pages(Kind.CONVERSATION), self._object_id, conversation)
 
     def _members(self, snapshot: str) -> list[list[Event]]:
         members = self._loaded.get(snapshot)

@@ -7,7 +7,9 @@ that is still being written, or is in the repository. Nothing outside the stagin
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +19,11 @@ from backupd.store.fsio import FileSystem, NewFile
 from backupd.store.index import Frame, Index, Place
 from backupd.store.naming import ID_SIZE, Kind, frame_name
 from backupd.store.packs import FrameEntry, ObjectEntry, PackWriter, SealedPack
-from backupd.store.reader import ObjectReader
+from backupd.store.reader import FrameCache, ObjectReader
 
 PACK_BYTES = 64 << 20
 _WORKERS = 2
+_AHEAD = 2 * _WORKERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ class Packing:
         self._pack: PackWriter | None = None
         self._sealed: list[SealedPack] = []
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="backupd-zstd")
-        self._reader = ObjectReader(self.locate, self._frame_named, envelope)
+        self._cache = FrameCache()
+        self._readers: list[ObjectReader] = []
 
     def knows(self, name: bytes) -> bool:
         """Return whether an object is here or in the repository."""
@@ -70,7 +74,8 @@ class Packing:
     def read(self, name: bytes) -> bytes:
         """Return an object's bytes."""
         self.settle(name)
-        return self._reader.read(name)
+        with self._reader() as reader:
+            return reader.read(name)
 
     def submit(
         self,
@@ -85,12 +90,11 @@ class Packing:
                 self.settle(name)
             elif self._frame_named(name) is None:
                 self._land(0)
-        before = self._reader.prefix(prefix)
         depth = 1 + max((self._depth(name) for name in prefix), default=-1)
-        result = self._pool.submit(encode, data, before)
+        result = self._pool.submit(self._encode, data, prefix)
         self._flights.append(_Flight(kind, prefix, objects, depth, result))
         self._flying.update(item.id for item in objects)
-        self._land(_WORKERS)
+        self._land(_AHEAD)
 
     def finish(self) -> list[SealedPack]:
         """Write what is left, seal the last pack, and return all of them in order."""
@@ -101,9 +105,27 @@ class Packing:
     def close(self) -> None:
         """End the threads and close the files; what is not sealed is left to be collected."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._reader.close()
+        for reader in self._readers:
+            reader.close()
         if self._file is not None:
             self._file.close()
+
+    def _encode(self, data: bytes, prefix: tuple[bytes, ...]) -> tuple[Codec, bytes]:
+        with self._reader() as reader:
+            before = reader.prefix(prefix)
+        return encode(data, before)
+
+    @contextmanager
+    def _reader(self) -> Iterator[ObjectReader]:
+        """Give a reader that no other thread uses; all share what they have decoded."""
+        try:
+            reader = self._readers.pop()
+        except IndexError:
+            reader = ObjectReader(self.locate, self._frame_named, self._envelope, self._cache)
+        try:
+            yield reader
+        finally:
+            self._readers.append(reader)
 
     def _frame_named(self, name: bytes) -> Frame | None:
         return self._named.get(name) or self._index.frame_named(name)
@@ -117,9 +139,11 @@ class Packing:
 
     def _land(self, most: int) -> None:
         while len(self._flights) > most:
-            flight = self._flights.popleft()
+            flight = self._flights[0]
+            coded = flight.result.result()  # one that failed stays, so that nothing can be sealed
             pack = self._pack or self._begin()
-            entry = pack.add(flight.kind, flight.result.result(), flight.prefix, flight.objects)
+            entry = pack.add(flight.kind, coded, flight.prefix, flight.objects)
+            self._flights.popleft()
             self._place(pack.path, entry, flight.depth)
             if pack.size >= PACK_BYTES:
                 self._seal()

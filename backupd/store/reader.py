@@ -10,6 +10,7 @@ then. A reader that finds its pack gone lets the index be brought up to date and
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -32,28 +33,34 @@ class _Missing(RepositoryDamaged):
 
 
 class FrameCache:
-    """Decoded frames, the least recently used dropped first; holds at most `limit` bytes."""
+    """Decoded frames, the least recently used dropped first; holds at most `limit` bytes.
+
+    Readers of several threads may share one.
+    """
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
         self._limit = limit
         self._size = 0
         self._frames: OrderedDict[tuple[Path, int], bytes] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: tuple[Path, int]) -> bytes | None:
         """Return a frame's bytes if they are still here."""
-        data = self._frames.get(key)
-        if data is not None:
-            self._frames.move_to_end(key)
-        return data
+        with self._lock:
+            data = self._frames.get(key)
+            if data is not None:
+                self._frames.move_to_end(key)
+            return data
 
     def put(self, key: tuple[Path, int], data: bytes) -> None:
         """Keep a frame's bytes; one larger than the whole cache is kept alone."""
-        if key in self._frames:
-            return
-        self._frames[key] = data
-        self._size += len(data)
-        while self._size > self._limit and len(self._frames) > 1:
-            self._size -= len(self._frames.popitem(last=False)[1])
+        with self._lock:
+            if key in self._frames:
+                return
+            self._frames[key] = data
+            self._size += len(data)
+            while self._size > self._limit and len(self._frames) > 1:
+                self._size -= len(self._frames.popitem(last=False)[1])
 
 
 class ObjectReader:

@@ -108,6 +108,10 @@ class ObjectWriter:
             self._launch(next(iter(self._groups)))
         return name
 
+    def name_of(self, data: bytes) -> bytes:
+        """Return the name that these bytes have as an object."""
+        return self._object_id(data)
+
     def read(self, name: bytes) -> bytes:
         """Return the bytes of any object, whether just added or known before."""
         waiting = self._waiting.get(name)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backupd.export import slices
-from backupd.export.slices import Piece, Slice, split_html, split_json
+from backupd.export.slices import Foreseen, Glue, Piece, Slice, split_html, split_json
 from tests.support import FULL
 
 EXAMPLES = 5000 if FULL else 100
@@ -104,6 +104,63 @@ def test_every_conversation_of_a_valid_file_is_a_slice(
         assert [json.loads(piece.data) for piece in found] == items
         expected = [item.get("conversation_id") or item.get("id") for item in items]
         assert [piece.conversation_id for piece in found] == expected
+
+
+class Expecting:
+    """Expects elements in a given order, whether they come or not."""
+
+    def __init__(self, elements: list[bytes]) -> None:
+        self._elements = elements
+
+    def size(self) -> int:
+        return len(self._elements[0]) if self._elements else 0
+
+    def confirm(self, data: bytes) -> bool:
+        right = bool(self._elements) and data == self._elements[0]
+        if right:
+            del self._elements[0]
+        return right
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    items=st.lists(conversations, max_size=8),
+    style=styles,
+    sizes=sizes,
+    expected=st.lists(st.integers(0, 7) | st.binary(min_size=1, max_size=200), max_size=8),
+)
+def test_what_is_expected_changes_no_cut(
+    items: list[dict[str, object]],
+    style: dict[str, object],
+    sizes: list[int],
+    expected: list[int | bytes],
+) -> None:
+    data = json.dumps(items, **style).encode()  # type: ignore[arg-type]
+    plain = list(split_json(cut_up(data, sizes)))
+    elements = [piece.data for piece in plain if isinstance(piece, Slice)]
+    foresight = Expecting(
+        [e if isinstance(e, bytes) else elements[e % len(elements)] for e in expected]
+        if elements
+        else []
+    )
+
+    pieces = list(split_json(cut_up(data, sizes), foresight))
+
+    assert b"".join(piece.data for piece in pieces) == data
+    assert [piece.data for piece in pieces if not isinstance(piece, Glue)] == elements
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(items=st.lists(conversations, min_size=1, max_size=8), style=styles, sizes=sizes)
+def test_what_comes_as_expected_is_not_parsed(
+    items: list[dict[str, object]], style: dict[str, object], sizes: list[int]
+) -> None:
+    data = json.dumps(items, **style).encode()  # type: ignore[arg-type]
+    elements = [p.data for p in split_json(cut_up(data, sizes)) if isinstance(p, Slice)]
+    pieces = list(split_json(cut_up(data, sizes), Expecting(list(elements))))
+
+    if max(map(len, elements), default=0) <= slices.WINDOW:
+        assert [piece.data for piece in pieces if isinstance(piece, Foreseen)] == elements
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
