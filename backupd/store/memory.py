@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 
 _MMAP_THRESHOLD, _ARENA_MAX = -3, -8
-_LARGE = 256 << 10
+_LARGE = 2 << 20
 _ARENAS = 4
 
 
