@@ -34,6 +34,17 @@ class FrameDamaged(Exception):
     """A frame's payload does not decode to what its entry says."""
 
 
+class Prefix:
+    """Older bytes, maybe none, that frames are compressed against. Thread-safe.
+
+    zstd takes a copy of its own, so whoever decodes many frames against one prefix keeps this.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.dictionary = zstd.ZstdDict(data, is_raw=True) if len(data) >= 8 else None
+
+
 def encode(data: bytes, prefix: bytes) -> tuple[Codec, bytes]:
     """Compress a frame against `prefix` (may be empty)."""
     option = zstd.CompressionParameter
@@ -42,14 +53,15 @@ def encode(data: bytes, prefix: bytes) -> tuple[Codec, bytes]:
     options: dict[int, int] = {option.compression_level: LEVEL, option.window_log: window}
     if total > _LONG_DISTANCE:
         options[option.enable_long_distance_matching] = 1
-    raw = zstd.ZstdDict(prefix, is_raw=True).as_prefix if len(prefix) >= 8 else None
+    before = Prefix(prefix).dictionary
+    raw = before.as_prefix if before else None
     payload = zstd.compress(data, options=options, zstd_dict=raw)
     if len(payload) < len(data) * _WORTH:
         return Codec.ZSTD, payload
     return Codec.PLAIN, data
 
 
-def decode(codec: int, payload: bytes, prefix: bytes, length: int) -> bytes:
+def decode(codec: int, payload: bytes, prefix: Prefix, length: int) -> bytes:
     """Return the `length` bytes of a frame.
 
     Raises:
@@ -92,8 +104,8 @@ def checksum(payload: bytes) -> bytes:
     return hashlib.blake2b(payload, digest_size=CHECKSUM_SIZE).digest()
 
 
-def _inflate(payload: bytes, prefix: bytes, length: int) -> bytes:
-    raw = zstd.ZstdDict(prefix, is_raw=True).as_prefix if len(prefix) >= 8 else None
+def _inflate(payload: bytes, prefix: Prefix, length: int) -> bytes:
+    raw = prefix.dictionary.as_prefix if prefix.dictionary else None
     options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _MAX_WINDOW}
     try:
         decoder = zstd.ZstdDecompressor(zstd_dict=raw, options=options)

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from backupd.errors import RepositoryDamaged
 from backupd.store.envelope import Envelope, Forged, Purpose
-from backupd.store.frames import FrameDamaged, checksum, decode
+from backupd.store.frames import FrameDamaged, Prefix, checksum, decode
 from backupd.store.index import Frame, Place
-from backupd.store.naming import ID_SIZE
+from backupd.store.naming import FRAME_NAME_SIZE, ID_SIZE
 from backupd.store.packs import frame_context
 
 CACHE_BYTES = 32 << 20
@@ -43,6 +43,14 @@ class FrameCache:
         self._size = 0
         self._frames: OrderedDict[tuple[Path, int], bytes] = OrderedDict()
         self._lock = threading.Lock()
+        self._base = Prefix(b"")
+
+    def base(self, data: bytes) -> Prefix:
+        """Return the prefix that a whole frame of this cache is; the last one is kept."""
+        base = self._base
+        if base.data is not data:
+            base = self._base = Prefix(data)
+        return base
 
     def get(self, key: tuple[Path, int]) -> bytes | None:
         """Return a frame's bytes if they are still here."""
@@ -144,6 +152,12 @@ class ObjectReader:
     def _prefix(self, names: tuple[bytes, ...], depth: int) -> bytes:
         return b"".join(self._part(name, depth) for name in names)
 
+    def _before(self, names: tuple[bytes, ...], depth: int) -> Prefix:
+        """Return what a frame was compressed against; a whole frame is likely to be so again."""
+        if len(names) == 1 and len(names[0]) == FRAME_NAME_SIZE:
+            return self._cache.base(self._part(names[0], depth))
+        return Prefix(self._prefix(names, depth))
+
     def _part(self, name: bytes, depth: int) -> bytes:
         if len(name) == ID_SIZE:
             return self._read(name, depth)
@@ -163,7 +177,7 @@ class ObjectReader:
         context = frame_context(frame.name, frame.kind, frame.codec, frame.prefix)
         try:
             payload = self._envelope.unseal(Purpose.FRAME, context, payload)
-            prefix = self._prefix(frame.prefix, depth + 1)
+            prefix = self._before(frame.prefix, depth + 1)
             data = decode(frame.codec, payload, prefix, frame.raw_length)
         except (Forged, FrameDamaged) as error:
             raise _damaged(frame, str(error)) from error

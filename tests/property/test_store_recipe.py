@@ -104,19 +104,20 @@ def test_recipe_of_any_bytes_is_read_or_refused(data: bytes, draw: st.DataObject
 def test_frame_comes_back_and_wrong_bytes_are_refused(data: bytes, prefix: bytes) -> None:
     codec, payload = frames.encode(data, prefix)
 
-    assert frames.decode(codec, payload, prefix, len(data)) == data
+    assert frames.decode(codec, payload, frames.Prefix(prefix), len(data)) == data
     with pytest.raises(frames.FrameDamaged):
-        frames.decode(codec, payload, prefix, len(data) + 1)
+        frames.decode(codec, payload, frames.Prefix(prefix), len(data) + 1)
     with pytest.raises(frames.FrameDamaged):
-        frames.decode(9, payload, prefix, len(data))
+        frames.decode(9, payload, frames.Prefix(prefix), len(data))
 
 
 @settings(max_examples=MANY * 2, deadline=None)
 @given(st.binary(max_size=200))
 def test_frame_of_any_bytes_is_read_or_refused(payload: bytes) -> None:
+    nothing = frames.Prefix(b"")
     for length in (0, 10, 1000):
         try:
-            assert len(frames.decode(frames.Codec.ZSTD, payload, b"", length)) == length
+            assert len(frames.decode(frames.Codec.ZSTD, payload, nothing, length)) == length
         except frames.FrameDamaged:
             continue
 
