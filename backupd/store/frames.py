@@ -17,6 +17,7 @@ else:
     from backports import zstd
 
 LEVEL = 9
+HIGH_LEVEL = 17
 CHECKSUM_SIZE = 16
 _MIN_WINDOW, _MAX_WINDOW = 17, 27
 _LONG_DISTANCE = 8 << 20
@@ -45,12 +46,12 @@ class Prefix:
         self.dictionary = zstd.ZstdDict(data, is_raw=True) if len(data) >= 8 else None
 
 
-def encode(data: bytes, prefix: bytes) -> tuple[Codec, bytes]:
+def encode(data: bytes, prefix: bytes, level: int = LEVEL) -> tuple[Codec, bytes]:
     """Compress a frame against `prefix` (may be empty)."""
     option = zstd.CompressionParameter
     total = len(data) + len(prefix)
     window = min(max(total.bit_length(), _MIN_WINDOW), _MAX_WINDOW)
-    options: dict[int, int] = {option.compression_level: LEVEL, option.window_log: window}
+    options: dict[int, int] = {option.compression_level: level, option.window_log: window}
     if total > _LONG_DISTANCE:
         options[option.enable_long_distance_matching] = 1
     before = Prefix(prefix).dictionary
