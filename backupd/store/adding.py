@@ -36,10 +36,10 @@ from typing import BinaryIO
 from backupd.errors import BackupdError, RepositoryDamaged
 from backupd.export.archive import Archive, ArchiveRefused, Member, read_member, scan
 from backupd.export.layout import Facts, facts
-from backupd.store import header
+from backupd.store import header, memory
 from backupd.store.envelope import Purpose
 from backupd.store.fsio import FileSystem, chunks_of, open_file, read_chunks, temporary
-from backupd.store.hints import Hints
+from backupd.store.hints import Hints, Page
 from backupd.store.index import Index, Pack
 from backupd.store.ingest import CHUNK_BYTES, Ingest
 from backupd.store.memo import Memo
@@ -169,7 +169,7 @@ class Adding:
     ) -> Snapshot:
         for care in attempts:
             try:
-                snapshot, ingest = self._attempt(source, care)
+                snapshot, streams, pages = self._attempt(source, care)
             except RepositoryDamaged:
                 if care is Care.WHOLE:
                     raise
@@ -177,8 +177,9 @@ class Adding:
             if unproven is not None and unproven.id != snapshot.id:
                 self._remove_manifest(unproven)
             name = bytes.fromhex(snapshot.id)
-            streams = ((stream, name, n) for n, stream in enumerate(ingest.streams))
-            Hints(self._index).remember(streams, ingest.pages)
+            found = ((stream, name, n) for n, stream in enumerate(streams))
+            Hints(self._index).remember(found, pages)
+            memory.trim()  # before the proof takes its share
             if not prove:
                 return snapshot
             if self._prove(snapshot):
@@ -200,8 +201,8 @@ class Adding:
         self._files.sync_directory(self._paths.proofs)  # no proof outlives its manifest
         self._files.remove(self._paths.snapshots / snapshot.id)
 
-    def _attempt(self, source: Source, care: Care) -> tuple[Snapshot, Ingest]:
-        """Store the source; return the snapshot and what was learnt on the way."""
+    def _attempt(self, source: Source, care: Care) -> tuple[Snapshot, list[bytes], list[Page]]:
+        """Store the source; return the snapshot, its members' streams and the pages found."""
         with self._staging() as staging:
             quick = care is Care.QUICK
             writer = ObjectWriter(
@@ -224,7 +225,7 @@ class Adding:
             self._publish(packs)
             name = self._commit(manifest)
             self._index.insert(Pack(pack.digest, pack.size, pack.directory) for pack in packs)
-        return self._snapshots.load(name), ingest
+        return self._snapshots.load(name), ingest.streams, ingest.pages
 
     def _memo(self, origin: Origin) -> Memo:
         same = [s.id for s in self._snapshots.all() if s.origin.mailbox == origin.mailbox]

@@ -87,6 +87,8 @@ class Ingest:
         finally:
             for work in self._coming:
                 work.close()
+            self._pages = None  # it knows this object: nothing would free its memory soon
+            self._recent.clear()
 
     def whole(self, chunks: Iterable[bytes]) -> list[Event]:
         """Store a file as it is, in chunks."""

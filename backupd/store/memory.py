@@ -15,6 +15,12 @@ _LARGE = 2 << 20
 _ARENAS = 4
 
 
+def trim() -> None:
+    """Give back what is free now: for the end of work that needed much."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def give_back() -> None:
     """Set it for this process; environment variables of glibc are respected."""
     if any(name.startswith("MALLOC_") for name in os.environ):

@@ -107,8 +107,8 @@ class Packing:
     def close(self) -> None:
         """End the threads and close the files; what is not sealed is left to be collected."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for reader in self._readers:
-            reader.close()
+        while self._readers:  # they know this object: nothing would free their memory soon
+            self._readers.pop().close()
         if self._file is not None:
             self._file.close()
 
