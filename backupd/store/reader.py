@@ -22,7 +22,7 @@ from backupd.store.index import Frame, Place
 from backupd.store.naming import FRAME_NAME_SIZE, ID_SIZE
 from backupd.store.packs import frame_context
 
-CACHE_BYTES = 32 << 20
+CACHE_BYTES = 16 << 20
 MAX_DEPTH = 64
 _OPEN_PACKS = 32
 _LOOKS = 3
