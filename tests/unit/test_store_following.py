@@ -8,6 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from backupd.errors import RepositoryDamaged
+from backupd.store.envelope import PLAIN
+from backupd.store.fsio import FileSystem
+from backupd.store.index import Index, Pack
+from backupd.store.naming import Kind
+from backupd.store.packing import Packing
+from backupd.store.packs import ObjectEntry, read_directory
 from backupd.store.repository import Repository
 from tests.support.storing import conversation, export_bytes, put
 
@@ -69,3 +76,29 @@ def test_a_wrong_memory_costs_time_and_no_bytes(tmp_path: Path) -> None:
         assert added.snapshot.proven_at is not None
         assert not added.kept_whole
         assert b"".join(repository.rebuild(added.snapshot)) == data
+
+
+def test_a_frame_that_could_not_be_made_lets_nothing_be_sealed(tmp_path: Path) -> None:
+    """An error that a caller gets over must not leave a snapshot without some of its objects."""
+    with Repository.create(tmp_path / "repository") as repository:
+        put(repository, tmp_path, export_bytes([conversation(1)]), 1)
+        (old,) = repository.conversation_ids(repository.snapshots()[0])
+        (pack,) = (tmp_path / "repository" / "packs").rglob("*.pack")
+        data = bytearray(pack.read_bytes())
+        data[100] ^= 1
+        pack.chmod(0o600)
+        pack.write_bytes(data)
+        index = Index(None, lambda _: pack)
+        index.insert([Pack(b"pack", len(data), read_directory(pack, PLAIN)[0])])
+        packing = Packing(FileSystem(), tmp_path, index, PLAIN)
+        new = ObjectEntry(PLAIN.object_id(b"new" * 9), 27, b"")
+
+        packing.submit(Kind.CONVERSATION, b"new" * 9, (old,), (new,))
+
+        for _ in range(2):
+            with pytest.raises(RepositoryDamaged):
+                packing.read(new.id)
+        with pytest.raises(RepositoryDamaged):
+            packing.finish()
+        packing.close()
+        index.close()
