@@ -39,6 +39,7 @@ VERBS = {
     "poll": "Look once at the mailboxes and the drop folder.",
     "prune": "Give back the space of what was forgotten.",
     "rebuild": "Make catalog and object index anew from the packs.",
+    "requested": "Note that an export was asked for.",
     "restore": "Give an export back, byte for byte.",
     "run": "Run the daemon.",
     "secret": "Set, test or delete a credential.",

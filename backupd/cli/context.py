@@ -16,7 +16,7 @@ import click
 
 if TYPE_CHECKING:
     from backupd.catalog import Catalog
-    from backupd.config import Settings
+    from backupd.config import AccountSettings, Settings
     from backupd.credentials import Credentials
     from backupd.ledger.db import Database
     from backupd.store.repository import Access, Repository
@@ -63,6 +63,10 @@ class Context:
         verb uses the repository by itself.
         """
         return self.repository_path is None or self.has_settings()
+
+    def named_accounts(self) -> tuple[AccountSettings, ...]:
+        """Return what the configuration, if there is one, says of accounts."""
+        return tuple(self.settings().accounts.values()) if self.has_settings() else ()
 
     def path(self) -> Path:
         """Return where the repository is."""

@@ -12,7 +12,10 @@ from backupd.notice import amount, count
 
 if TYPE_CHECKING:
     from backupd.export.versions import Counts
+    from backupd.intake.accounts import Account
     from backupd.store.repository import Snapshot
+
+    _Row = tuple[Snapshot, Account, Counts | None]
 
 _COUNTS = ("total", "new", "changed", "metadata_changed", "unchanged", "gone")
 
@@ -22,8 +25,12 @@ _COUNTS = ("total", "new", "changed", "metadata_changed", "unchanged", "gone")
 @click.pass_obj
 def command(context: Context, as_json: bool) -> None:
     """List the snapshots, oldest export first."""
+    from backupd.intake.accounts import Accounts
+
     with context.repository() as repository, context.catalog(repository) as catalog:
-        rows = [(snapshot, catalog.counts(snapshot.id)) for snapshot in repository.snapshots()]
+        snapshots = repository.snapshots()
+        accounts = Accounts(snapshots, context.named_accounts())
+        rows = [(one, accounts.of(one), catalog.counts(one.id)) for one in snapshots]
     if as_json:
         emit_json([_json(*row) for row in rows])
     elif rows:
@@ -37,18 +44,19 @@ _HEADERS = ("ID", "EXPORTED", "SIZE", "ADDED", "TOTAL", "NEW", "CHANGED", "GONE"
 _NUMBERS = ("SIZE", "ADDED", "TOTAL", "NEW", "CHANGED", "GONE")
 
 
-def _text(rows: list[tuple[Snapshot, Counts | None]]) -> str:
+def _text(rows: list[_Row]) -> str:
     """Lay the snapshots out in 80 columns; whose they are is shown where they are of several."""
-    lines = [_line(*row) for row in rows]
-    accounts = [snapshot.account or "unknown" for snapshot, _ in rows]
-    if len(set(accounts)) == 1:
+    lines = [_line(snapshot, counts) for snapshot, _, counts in rows]
+    accounts = [account for _, account, _ in rows]
+    if len({account.id for account in accounts}) == 1:
         return table(_HEADERS, lines, _NUMBERS)
-    with_account = [(account[:8], *line) for account, line in zip(accounts, lines, strict=True)]
+    shown = [(account.name or account.label[:8])[:12] for account in accounts]
+    with_account = [(account, *line) for account, line in zip(shown, lines, strict=True)]
     return table(("ACCOUNT", *_HEADERS), with_account, _NUMBERS)
 
 
-def _legend(rows: list[tuple[Snapshot, Counts | None]]) -> str:
-    unproven = sum(snapshot.proven_at is None for snapshot, _ in rows)
+def _legend(rows: list[_Row]) -> str:
+    unproven = sum(snapshot.proven_at is None for snapshot, _, _ in rows)
     waiting = f"; {unproven} not proven yet: the daemon does it, or importing the file again"
     return f"{count(len(rows), 'snapshot')}{waiting if unproven else ', all proven byte for byte'}"
 
@@ -70,10 +78,11 @@ def _line(snapshot: Snapshot, counts: Counts | None) -> tuple[str, ...]:
     )
 
 
-def _json(snapshot: Snapshot, counts: Counts | None) -> dict[str, object]:
+def _json(snapshot: Snapshot, account: Account, counts: Counts | None) -> dict[str, object]:
     return {
         "id": snapshot.id,
         "account": snapshot.account,
+        "account_name": account.name,
         "exported_at": iso(snapshot.exported_at),
         "received_at": iso(snapshot.received_at),
         "sha256": snapshot.sha256,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from backupd.cli.context import Context, emit_json, iso, now
 from backupd.cli.output import table, when
 
 if TYPE_CHECKING:
+    from backupd.intake.accounts import Account
     from backupd.intake.overview import Overview
 
 
@@ -48,17 +50,42 @@ def _print(seen: Overview, running: bool, moment: datetime) -> None:
         click.echo(f"session [{session.place}]: {session.kind}, {session.outlook}{end}")
     if seen.missed_at is not None:
         click.echo(f"missed: an export's link died {when(seen.missed_at)}; request another one")
+    for line in _waiting(seen, moment):
+        click.echo(line)
     if seen.deliveries:
         click.echo("\n" + table(_HEADERS, _rows(seen, moment)) + "\n")
     proven = f"{seen.snapshots} stored, {seen.proven} proven byte for byte"
     click.echo(f"snapshots: {proven}, last export received {when(seen.last_export_at)}")
     click.echo(f"repository: {seen.privacy}")
     for account in seen.accounts:
-        prefix = f", export files begin with {account.prefix[:8]}…" if account.prefix else ""
-        click.echo(f"account {account.id[:12]}{prefix}")
+        click.echo(_account(account))
     problems = f", {seen.check_problems} problem(s) found" if seen.check_problems else ""
     click.echo(f"last check: {when(seen.last_check_at)}{problems}")
     click.echo(f"last drill: {when(seen.last_drill_at)}")
+
+
+def _waiting(seen: Overview, moment: datetime) -> Iterator[str]:
+    """Say what was asked for and has not come, and what nobody has asked for."""
+    from backupd.intake.reminding import REQUEST_PATIENCE, is_late
+
+    for request in seen.requests:
+        by = request.requested_at + REQUEST_PATIENCE
+        come = "should have come by" if is_late(request, moment) else "its mail should come by"
+        of = f" (mailbox {request.mailbox})" if request.mailbox else ""
+        yield f"requested: {when(request.requested_at)}{of}, {come} {when(by)}"
+    for one in seen.overdue:
+        of = f" of account {one.label}" if one.label else ""
+        since = "since" if one.ever else "at all, watching since"
+        yield f"overdue: no export{of} {since} {when(one.since)}; request one at chatgpt.com"
+
+
+def _account(account: Account) -> str:
+    from backupd.intake.accounts import SHOWN
+
+    name = f"{account.name} ({account.id[:SHOWN]})" if account.name else account.id[:SHOWN]
+    begins = f", export files begin with {account.prefix[:SHOWN]}…" if account.prefix else ""
+    newest = f"newest received {when(account.received_at)}"
+    return f"account {name}: {account.snapshots} snapshot(s), {newest}{begins}"
 
 
 _HEADERS = ("DELIVERY", "STATE", "LINK EXPIRES", "ATTEMPTS", "NEEDS")
@@ -113,10 +140,26 @@ def _json(seen: Overview) -> dict[str, object]:
             }
             for delivery in seen.deliveries
         ],
+        "requests": [
+            {
+                "id": request.id,
+                "mailbox": request.mailbox,
+                "requested_at": iso(request.requested_at),
+            }
+            for request in seen.requests
+        ],
+        "overdue": [{"account": one.id or None, "since": iso(one.since)} for one in seen.overdue],
         "snapshots": seen.snapshots,
         "proven": seen.proven,
         "accounts": [
-            {"account": account.id, "prefix": account.prefix} for account in seen.accounts
+            {
+                "account": account.id,
+                "name": account.name,
+                "prefix": account.prefix,
+                "snapshots": account.snapshots,
+                "last_export_at": iso(account.received_at),
+            }
+            for account in seen.accounts
         ],
         "sessions": [
             {

@@ -127,10 +127,11 @@ class DownloadSettings(Table):
 
 
 class AccountSettings(Table):
-    """One ChatGPT account among several; what is None is as in [download]."""
+    """One ChatGPT account among several; what is None is as in [download] and [schedule]."""
 
     name: Name
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{4,128}$")]
+    remind_after: Annotated[Duration, Field(ge=_MINUTE)] | None = None
     session: Session | None = None
     session_credential: Name | None = None
 

@@ -19,6 +19,7 @@ from backupd.daemon.loops import Loop
 from backupd.errors import BackupdError
 from backupd.intake.arrival import Arrivals
 from backupd.intake.care import Care
+from backupd.intake.deadline import status_line
 from backupd.intake.drop import SETTLE, DropFolders
 from backupd.intake.fetching import Fetcher
 from backupd.intake.mailkeys import MailKey, mail_key
@@ -179,13 +180,12 @@ class Session:
 
     def status(self) -> str:
         """Say in one line what is watched, what is pending, and how long there is."""
-        now = self._rooms.clock()
-        pending = self._rooms.deliveries.pending()
-        deadlines = [d.deadline for d in pending if d.deadline]
-        if not deadlines:
-            return f"watching {len(self._watchers)} mailbox(es), nothing pending"
-        left = notice.span(min(deadlines) - now)
-        return f"{len(pending)} delivery pending, nearest link expires in {left}"
+        return status_line(
+            len(self._watchers),
+            self._rooms.deliveries.pending(),
+            self._rooms.messages.requests(),
+            self._rooms.clock(),
+        )
 
     def _outbox(self) -> None:
         while not self._stop.is_set():

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 MOST_REFUSALS = 10
 """A day and mailbox: so many refused mails are told of one by one; a flood only fills the log."""
 
+SLOW_WORD = timedelta(days=1)
+"""A person may say so late that an export was asked for: by then its mail may be there."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
@@ -135,7 +138,7 @@ class Arrivals:
             case str():
                 self._refuse(place, message.message_key, message.sender, decision, Verdict.REFUSED)
             case Kind.STARTED:
-                self._started(place, message)
+                self._started(place, message, received_at)
             case _:
                 self._remember(place, message.message_key, Verdict.OTHER)
 
@@ -152,15 +155,21 @@ class Arrivals:
                 self._remember(place, message.message_key, Verdict.DUPLICATE, known.id)
                 return
             self._remember(place, message.message_key, Verdict.DELIVERY, delivery.id)
-            self._rooms.messages.close_requests(place.mailbox, delivery.id, now)
-            self._rooms.tell(_found_notice(delivery, opening.deadline, now))
+            answered = self._rooms.messages.close_requests(
+                place.mailbox, delivery.id, now, received_at + SLOW_WORD
+            )
+            found = _found_notice(delivery, opening.deadline, now)
+            self._rooms.tell(notice.answering(found, answered))
         self._wake()
 
-    def _started(self, place: Place, message: Message) -> None:
+    def _started(self, place: Place, message: Message, received_at: datetime) -> None:
         now = self._rooms.clock()
+        asked_at = min(message.date or received_at, received_at, now)
         with self._rooms.database.transaction():
-            self._rooms.messages.request(place.mailbox, message.date or now)
             self._remember(place, message.message_key, Verdict.STARTED)
+            if self._rooms.deliveries.has_mail_since(place.mailbox, asked_at):
+                return  # the answer was read first: folders are not read in the order of time
+            self._rooms.messages.request(place.mailbox, asked_at)
             self._rooms.tell(notice.export_started(mailbox=place.mailbox))
 
     def _refuse(

@@ -12,20 +12,17 @@ from datetime import datetime, timedelta
 from backupd import notice
 from backupd.errors import RepositoryLocked
 from backupd.intake.deadline import alarm_due
-from backupd.intake.fetching import Fetcher, time_left
+from backupd.intake.fetching import Fetcher
+from backupd.intake.reminding import FIRST_LOOK, remind
 from backupd.intake.rooms import Rooms
-from backupd.ledger.deliveries import Delivery, State, moment, stamp
+from backupd.ledger.deliveries import OVER, Delivery, State, moment, stamp
 from backupd.store.repository import CheckReport
 
-FIRST_LOOK = "first-look"
 LAST_CHECK = "last-check"
 LAST_CHECK_PROBLEMS = "last-check-problems"
 LAST_DRILL = "last-drill"
-LAST_REMINDER = "last-reminder"
 PROOF_PATIENCE = timedelta(hours=1)
 """Whoever stores an export proves it right away; what is unproven for so long was left behind."""
-REQUEST_PATIENCE = timedelta(days=7)
-"""OpenAI may take this long to answer a request for an export."""
 
 
 class Care:
@@ -44,7 +41,7 @@ class Care:
         self._prove()
         self._when_due(LAST_CHECK, schedule.check, self._check)
         self._when_due(LAST_DRILL, schedule.drill, self._drill)
-        self._remind()
+        remind(self._rooms)
 
     def watch_deadlines(self) -> None:
         """Tell of deadlines that come near; end what can no longer be fetched."""
@@ -53,10 +50,19 @@ class Care:
             if delivery.state is State.FETCHED:
                 continue  # the file is here
             over = delivery.give_up_at is not None and now >= delivery.give_up_at
-            if over and delivery.state is not State.FETCHING:  # an attempt ends itself at that time
-                self._fetcher.expire(delivery, "the time in which the link could live is over")
+            if over and delivery.state is not State.FETCHING:  # an attempt's outcome ends it
+                self._end(delivery, now)
             else:
                 self._alarm(delivery, now)
+
+    def _end(self, delivery: Delivery, now: datetime) -> None:
+        """Have a link whose time is over tried once more; only what nobody tries ends here."""
+        if delivery.next_attempt_at is None:
+            self._fetcher.expire(delivery, "the time in which the link could live is over")
+        elif delivery.alarm < OVER:
+            self._fetcher.last_chance(delivery, now)
+        elif delivery.next_attempt_at > now:
+            self._rooms.deliveries.postpone(delivery.id, now, now)
 
     def _alarm(self, delivery: Delivery, now: datetime) -> None:
         if delivery.mail_at is None or delivery.deadline is None:
@@ -70,9 +76,12 @@ class Care:
                 notice.deadline_near(
                     delivery=delivery.id,
                     level=level,
-                    time_left=time_left(delivery, now),
+                    mail=notice.ExportMail(delivery.mailbox, delivery.mail_at),
+                    deadline=delivery.deadline,
+                    now=now,
                     needs_you=delivery.state is State.NEEDS_YOU,
                     attempts=delivery.attempts,
+                    drop_folder=self._rooms.drop_folder(delivery.mailbox),
                 )
             )
 
@@ -121,22 +130,3 @@ class Care:
                 drill=drill,
                 progress=lambda _stage, _done, _total: self._alive(),
             )
-
-    def _remind(self) -> None:
-        now = self._rooms.clock()
-        for request in self._rooms.messages.requests():
-            if now - request.requested_at >= REQUEST_PATIENCE:
-                self._rooms.tell(notice.requested_not_arrived(waiting=now - request.requested_at))
-        self._overdue(now)
-
-    def _overdue(self, now: datetime) -> None:
-        patience = self._rooms.settings.schedule.remind_after
-        snapshots = self._rooms.repository.snapshots()
-        newest = max((snapshot.received_at for snapshot in snapshots), default=None)
-        if newest is None or now - newest < patience:
-            return
-        told = self._rooms.messages.fact(LAST_REMINDER)
-        if told is not None and abs(now - moment(told)) < timedelta(days=7):
-            return
-        self._rooms.messages.set_fact(LAST_REMINDER, stamp(now), now)
-        self._rooms.tell(notice.overdue(since=now - newest))

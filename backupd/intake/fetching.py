@@ -20,19 +20,18 @@ from backupd.download import fetch as download
 from backupd.download.plan import next_attempt
 from backupd.download.way import Errand
 from backupd.errors import BackupdError, RepositoryLocked, StorageFull
+from backupd.intake.deadline import LAST_CHANCE, TRANSFER, wall_pause
 from backupd.intake.rooms import Rooms
 from backupd.intake.sessions import remember
 from backupd.intake.storing import Quarantined, store
 from backupd.intake.ways import attempt
-from backupd.ledger.deliveries import Delivery, State
+from backupd.ledger.deliveries import OVER, Delivery, State
 from backupd.mail.gate import LinkRefused
 from backupd.mail.link import Link, parse_link
 from backupd.store.repository import Origin
 
 log = logging.getLogger(__name__)
 
-SIGN_IN_RETRY = timedelta(hours=1)
-"""A wall is tried again this seldom: it may have been a passing one."""
 PROGRESS = 1 << 16
 """An attempt that brought so many bytes before it broke off is continued at once."""
 RESUME_PAUSE = timedelta(seconds=1)
@@ -56,7 +55,7 @@ class Fetcher:
         now = self._rooms.clock()
         for delivery in self._rooms.deliveries.pending():
             if delivery.state is State.FETCHING:
-                self._rooms.deliveries.retry(delivery.id, now, "interrupted", "", now)
+                self._rooms.deliveries.interrupted(delivery.id, now)
             elif delivery.state is State.FETCHED and not _part_is_there(delivery):
                 self._rooms.deliveries.retry(delivery.id, now, "part-missing", "", now)
             elif delivery.state is State.FETCHED:
@@ -115,7 +114,7 @@ class Fetcher:
             self._store(delivery)
             return
         try:
-            link = _link(delivery)
+            link = _link(delivery, self._rooms.clock())
         except LinkRefused as refused:
             self._refused(delivery, str(refused))
             return
@@ -169,7 +168,7 @@ class Fetcher:
                 self._rooms.deliveries.fetched(delivery.id, outcome.sha256, outcome.size, now)
                 self._store(self._rooms.deliveries.get(delivery.id), last_word=again)
             case download.Cancelled():
-                self._rooms.deliveries.retry(delivery.id, now, "interrupted", "", now)
+                self._rooms.deliveries.interrupted(delivery.id, now)
             case (
                 download.SignInNeeded()
                 | download.SessionRefused()
@@ -224,7 +223,7 @@ class Fetcher:
             return
         with self._rooms.database.transaction():
             self._rooms.deliveries.needs_you(
-                delivery.id, max(at, now + SIGN_IN_RETRY), kind, detail, now
+                delivery.id, max(at, now + wall_pause(delivery, now)), kind, detail, now
             )
             self._rooms.tell(
                 notice.sign_in_needed(
@@ -245,9 +244,18 @@ class Fetcher:
             )
         )
 
+    def last_chance(self, delivery: Delivery, now: datetime) -> Delivery:
+        """Have a link whose time is over tried at once, and for a while; given once."""
+        log.info("delivery %s: the link's time is over, it is tried once more", delivery.id)
+        return self._rooms.deliveries.last_chance(delivery.id, now + LAST_CHANCE, now)
+
     def _next(
         self, delivery: Delivery, now: datetime, retry_after: timedelta | None
     ) -> datetime | None:
+        """Plan the next attempt; None only if one was made after the link's time was over."""
+        over = delivery.give_up_at is not None and now >= delivery.give_up_at
+        if over and delivery.alarm < OVER:
+            delivery = self.last_chance(delivery, now)
         deadline = delivery.deadline or now
         give_up_at = delivery.give_up_at or deadline
         return next_attempt(
@@ -317,17 +325,20 @@ class Fetcher:
         return self._rooms.ways.choice(delivery.file_name or "").credential
 
     def _drop_folder(self, delivery: Delivery) -> str | None:
-        mailbox = self._rooms.settings.mailboxes.get(delivery.mailbox or "")
-        return str(mailbox.drop_folder) if mailbox and mailbox.drop_folder else None
+        return self._rooms.drop_folder(delivery.mailbox)
 
 
-def _link(delivery: Delivery) -> Link | None:
-    """Rebuild the link of a delivery, with the times that were worked out from its mail."""
+def _link(delivery: Delivery, now: datetime) -> Link | None:
+    """Rebuild the link of a delivery, with the times that were worked out from its mail.
+
+    Its end is that of the attempt, which begins now.
+    """
     known = (delivery.link, delivery.mail_at, delivery.deadline, delivery.give_up_at)
     url, mail_at, deadline, give_up_at = known
     if url is None or mail_at is None or deadline is None or give_up_at is None:
         return None
-    return replace(parse_link(url, mail_at, mail_at), deadline=deadline, give_up_at=give_up_at)
+    ends = max(give_up_at, now + TRANSFER)
+    return replace(parse_link(url, mail_at, mail_at), deadline=deadline, give_up_at=ends)
 
 
 def time_left(delivery: Delivery, now: datetime) -> timedelta:

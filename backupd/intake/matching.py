@@ -1,7 +1,8 @@
 """Which pending delivery a file that came by another way belongs to. Pure.
 
 A file matches by the name that the link promised (browsers may add " (1)"), else by account and
-time: the ZIP's own time stamp equals the stamp in the link's file name within ten minutes.
+time: the ZIP's own time stamp equals the stamp in the link's file name within ten minutes, and the
+link's file is not known to be another account's.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ _TOLERANCE = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What is known of a file that was handed in."""
+    """What is known of a file that was handed in.
+
+    `foreign` are the beginnings of file names under which only other accounts' exports came.
+    """
 
     file_name: str
     account_prefix: str | None
     exported_at: datetime | None
+    foreign: frozenset[str] = frozenset()
 
 
 def match(candidate: Candidate, pending: Sequence[Delivery]) -> Delivery | None:
@@ -44,6 +49,8 @@ def plain_name(file_name: str) -> str:
 
 def _fits(candidate: Candidate, delivery: Delivery) -> bool:
     if candidate.exported_at is None or delivery.file_name is None:
+        return False
+    if delivery.account in candidate.foreign:
         return False
     prefix = candidate.account_prefix
     if prefix is not None and delivery.account is not None and prefix != delivery.account:

@@ -8,12 +8,14 @@ from enum import StrEnum
 
 from backupd.config import Settings
 from backupd.errors import ExitCode
+from backupd.intake.accounts import Account, Accounts, Overdue
 from backupd.intake.care import LAST_CHECK, LAST_CHECK_PROBLEMS, LAST_DRILL
+from backupd.intake.reminding import find_overdue, is_late
 from backupd.intake.sessions import Outlook, SessionNote, notes
 from backupd.ledger.deliveries import Deliveries, Delivery, State, moment
-from backupd.ledger.messages import Messages
+from backupd.ledger.messages import Messages, Request
 from backupd.store.derived import lies_in_memory
-from backupd.store.repository import Repository, Snapshot
+from backupd.store.repository import Repository
 
 _NO_ROOM = ("disk-full",)
 """Outcomes of an attempt after which a person has to make room."""
@@ -39,14 +41,6 @@ class MailboxState:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """One ChatGPT account: its id, and how its export files begin, where that is known."""
-
-    id: str
-    prefix: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Overview:
     """Everything `status` shows. Times are aware UTC."""
 
@@ -54,6 +48,8 @@ class Overview:
     exit_code: ExitCode
     mailboxes: tuple[MailboxState, ...]
     deliveries: tuple[Delivery, ...]
+    requests: tuple[Request, ...]
+    overdue: tuple[Overdue, ...]
     snapshots: int
     proven: int
     accounts: tuple[Account, ...]
@@ -80,19 +76,25 @@ def overview(
     snapshots = repository.snapshots()
     newest = max((snapshot.received_at for snapshot in snapshots), default=None)
     problems = int(messages.fact(LAST_CHECK_PROBLEMS) or "0")
-    overdue = newest is not None and now - newest >= settings.schedule.remind_after
+    requests = tuple(messages.requests())
+    overdue = find_overdue(settings, messages, snapshots, now)
     missed_at = deliveries.missed_at()
     missed = missed_at is not None and (newest is None or newest < missed_at)
     sessions = notes(settings, messages)
-    health, code = _judge(mailboxes, pending, sessions, missed, problems, overdue)
+    asked = any(not is_late(request, now) for request in requests)
+    late = len(requests) > sum(not is_late(request, now) for request in requests)
+    waiting = _Waiting(pending=bool(pending) or asked, overdue=late or bool(overdue and not asked))
+    health, code = _judge(mailboxes, pending, sessions, missed, problems, waiting)
     return Overview(
         health=health,
         exit_code=code,
         mailboxes=mailboxes,
         deliveries=pending,
+        requests=requests,
+        overdue=overdue,
         snapshots=len(snapshots),
         proven=sum(snapshot.proven_at is not None for snapshot in snapshots),
-        accounts=_accounts(snapshots),
+        accounts=tuple(one for one in Accounts(snapshots, settings.accounts.values()) if one.id),
         sessions=sessions,
         last_export_at=newest,
         last_check_at=_time(messages.fact(LAST_CHECK)),
@@ -127,13 +129,24 @@ def needs(delivery: Delivery) -> str | None:
     }.get(delivery.outcome or "", "download the export in a signed-in browser")
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Whether something is on its way, and whether it, or a request for it, is too late.
+
+    A reminder to ask for an export is of no use to who has asked: that is pending then.
+    """
+
+    pending: bool
+    overdue: bool
+
+
 def _judge(
     mailboxes: tuple[MailboxState, ...],
     pending: tuple[Delivery, ...],
     sessions: tuple[SessionNote, ...],
     missed: bool,
     problems: int,
-    overdue: bool,
+    waiting: _Waiting,
 ) -> tuple[Health, ExitCode]:
     """Pick the worst state; its exit code is part of the command line's contract."""
     states = {mailbox.state for mailbox in mailboxes}
@@ -150,17 +163,9 @@ def _judge(
         return Health.DEGRADED, ExitCode.DAMAGED
     if "unreachable" in states:
         return Health.DEGRADED, ExitCode.MAILBOX
-    if overdue:
+    if waiting.overdue:
         return Health.OVERDUE, ExitCode.FINDINGS
-    return (Health.PENDING if pending else Health.OK), ExitCode.OK
-
-
-def _accounts(snapshots: list[Snapshot]) -> tuple[Account, ...]:
-    known: dict[str, str | None] = {}
-    for snapshot in snapshots:
-        if snapshot.account:
-            known[snapshot.account] = snapshot.account_prefix or known.get(snapshot.account)
-    return tuple(Account(*item) for item in sorted(known.items()))
+    return (Health.PENDING if waiting.pending else Health.OK), ExitCode.OK
 
 
 def _mailbox(name: str, messages: Messages) -> MailboxState:

@@ -35,6 +35,11 @@ class Rooms:
         """Publish a notice; joined to the ledger transaction that the caller may hold."""
         self.notifier.publish(notice, self.clock())
 
+    def drop_folder(self, mailbox: str | None) -> str | None:
+        """Return where a person puts the exports of a mailbox, if there is such a folder."""
+        settings = self.settings.mailboxes.get(mailbox or "")
+        return str(settings.drop_folder) if settings and settings.drop_folder else None
+
     def close(self) -> None:
         """Close what holds files open."""
         self.catalog.close()

@@ -22,6 +22,7 @@ from backupd.errors import BackupdError
 from backupd.export import encoders
 from backupd.export.archive import ArchiveRefused
 from backupd.export.versions import Counts
+from backupd.intake.accounts import SHOWN, Account, Accounts
 from backupd.intake.matching import Candidate, match
 from backupd.intake.rooms import Rooms
 from backupd.ledger.deliveries import Delivery
@@ -175,8 +176,20 @@ def _reading(progress: Progress, _slices: int, size: int) -> None:
 
 def _fitting(rooms: Rooms, origin: Origin, added: Added) -> Delivery | None:
     snapshot = added.snapshot
-    candidate = Candidate(origin.file_name or "", snapshot.account_prefix, snapshot.exported_at)
-    return match(candidate, rooms.deliveries.pending())
+    pending = rooms.deliveries.pending()
+    if not pending:
+        return None
+    candidate = Candidate(
+        origin.file_name or "",
+        snapshot.account_prefix,
+        snapshot.exported_at,
+        _accounts(rooms).foreign_prefixes(snapshot),
+    )
+    return match(candidate, pending)
+
+
+def _accounts(rooms: Rooms) -> Accounts:
+    return Accounts(rooms.repository.snapshots(), rooms.settings.accounts.values())
 
 
 def _record(rooms: Rooms, added: Added, delivery: Delivery | None) -> None:
@@ -187,12 +200,15 @@ def _record(rooms: Rooms, added: Added, delivery: Delivery | None) -> None:
     if added.already_stored and delivery is None and _is_told(rooms, added.snapshot):
         return
     now = rooms.clock()
-    told = (_stored_notice(rooms, added, delivery, now), *_findings(rooms, added))
+    accounts = _accounts(rooms)
+    stored_notice = _stored_notice(rooms, added, delivery, accounts.of(added.snapshot), now)
+    findings = (*_findings(rooms, added), *_of_account(accounts, added.snapshot))
     with rooms.database.transaction():
         if delivery is not None:
             rooms.deliveries.stored(delivery.id, added.snapshot.id, now)
-        _close_requests(rooms, added.snapshot, delivery, now)
-        for one in told:
+        answered = _close_requests(rooms, added.snapshot, delivery, now)
+        rooms.tell(notice.answering(stored_notice, answered))
+        for one in findings:
             rooms.tell(one)
 
 
@@ -207,23 +223,22 @@ def _is_told(rooms: Rooms, snapshot: Snapshot) -> bool:
 
 def _close_requests(
     rooms: Rooms, snapshot: Snapshot, delivery: Delivery | None, now: datetime
-) -> None:
+) -> tuple[str, ...]:
     """Close what this export can be the answer to; a back-fill answers no later request."""
     if delivery is not None:
-        rooms.messages.close_requests(delivery.mailbox, delivery.id, now)
-    else:
-        made = snapshot.exported_at
-        rooms.messages.close_requests(None, None, now, made + UNSURE if made else None)
+        return rooms.messages.close_requests(delivery.mailbox, delivery.id, now)
+    made = snapshot.exported_at
+    return rooms.messages.close_requests(None, None, now, made + UNSURE if made else None)
 
 
 def _stored_notice(
-    rooms: Rooms, added: Added, delivery: Delivery | None, now: datetime
+    rooms: Rooms, added: Added, delivery: Delivery | None, account: Account, now: datetime
 ) -> notice.Notice:
     summary = _summary(rooms.catalog, added.snapshot)
     return notice.stored(
         snapshot=added.snapshot.id,
         delivery=delivery.id if delivery else None,
-        account=added.snapshot.account,
+        account=account.label if account.id else None,
         conversations=summary.counts if summary else None,
         size=added.snapshot.size,
         new_bytes=added.new_bytes,
@@ -260,21 +275,23 @@ def _findings(rooms: Rooms, added: Added) -> Iterator[notice.Notice]:
     if summary is not None and summary.mass_drop:
         now = summary.counts.total
         yield notice.mass_drop(snapshot=snapshot.id, before=now + summary.missing, now=now)
-    expected = _other_account(rooms, snapshot)
-    if expected is not None:
-        found = snapshot.account or ""
-        yield notice.wrong_account(snapshot=snapshot.id, expected=expected, found=found)
 
 
-def _other_account(rooms: Rooms, snapshot: Snapshot) -> str | None:
-    """Return the account whose exports came under this file's name so far, if it is another."""
-    if snapshot.account is None or snapshot.account_prefix is None:
-        return None
-    for other in rooms.repository.snapshots():
-        same_name = other.account_prefix == snapshot.account_prefix
-        if same_name and other.account not in (None, snapshot.account):
-            return other.account
-    return None
+def _of_account(accounts: Accounts, snapshot: Snapshot) -> Iterator[notice.Notice]:
+    """Yield what is to be said of an export whose account was not expected; once for each."""
+    found = accounts.stranger(snapshot)
+    if found is None:
+        return
+    label, mailbox = found.account.label, snapshot.origin.mailbox
+    if found.expected is not None:
+        yield notice.wrong_account(
+            snapshot=snapshot.id, expected=found.expected.label, found=label, mailbox=mailbox
+        )
+    else:
+        prefix = snapshot.account_prefix and snapshot.account_prefix[:SHOWN]
+        yield notice.new_account(
+            snapshot=snapshot.id, account=label, prefix=prefix, mailbox=mailbox
+        )
 
 
 def _tell_quarantined(

@@ -35,6 +35,8 @@ class State(StrEnum):
 
 PENDING = (State.PROVEN, State.FETCHING, State.FETCHED, State.NEEDS_YOU)
 """States in which something is still to be done before the deadline."""
+OVER = 100
+"""The `alarm` of a delivery whose last chance is given: it outlived the time for its link."""
 CLOCK_SLACK = timedelta(minutes=1)
 """By so much may the clock be set back without anything being tried before its time."""
 
@@ -195,6 +197,13 @@ class Deliveries:
         missed = row is not None and row["state"] == State.EXPIRED.value
         return moment(row["updated_at"]) if row is not None and missed else None
 
+    def has_mail_since(self, mailbox: str, at: datetime) -> bool:
+        """Say whether a mailbox brought a delivery by a mail of that time or a later one."""
+        found = self._db.row(
+            "SELECT 1 FROM deliveries WHERE mailbox = ? AND mail_at >= ?", (mailbox, stamp(at))
+        )
+        return found is not None
+
     def of_file(self, file_name: str) -> Delivery | None:
         """Return the newest delivery of this file name that was not refused, if any."""
         row = self._db.row(
@@ -225,6 +234,30 @@ class Deliveries:
             outcome,
             detail,
         )
+
+    def interrupted(self, identity: str, now: datetime) -> None:
+        """Record that an attempt was broken off from this side: due again, and not counted."""
+        self._set(
+            identity,
+            now,
+            "state = ?, next_attempt_at = ?, attempts = max(attempts - 1, 0), outcome = ?,"
+            " detail = ''",
+            State.PROVEN.value,
+            stamp(now),
+            "interrupted",
+        )
+
+    def last_chance(self, identity: str, until: datetime, now: datetime) -> Delivery:
+        """Put off the giving up, once, and make the delivery due at once."""
+        self._set(
+            identity,
+            now,
+            "give_up_at = ?, next_attempt_at = ?, alarm = ?",
+            stamp(until),
+            stamp(now),
+            OVER,
+        )
+        return self.get(identity)
 
     def needs_you(
         self, identity: str, at: datetime, outcome: str, detail: str, now: datetime

@@ -7,12 +7,15 @@ UIDVALIDITY change nor a moved or copied mail leads to a second download.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from backupd.ledger.db import Database
 from backupd.ledger.deliveries import moment, stamp
+
+SAME_REQUEST = timedelta(days=7)
+"""While a request is pending, OpenAI takes no further one: so long all words are about one."""
 
 
 class Verdict(StrEnum):
@@ -86,9 +89,23 @@ class Messages:
             )
 
     def request(self, mailbox: str | None, requested_at: datetime) -> Request:
-        """Open a pending request."""
-        request = Request(secrets.token_hex(4), mailbox, requested_at)
+        """Open a pending request, or return the pending one that is meant.
+
+        A person's word and OpenAI's mail are about the same request if they are less than a week
+        apart; a later word takes the place of the request that was not answered.
+        """
         with self._db.transaction() as connection:
+            for known in self.requests():
+                if mailbox is not None and known.mailbox not in (None, mailbox):
+                    continue
+                if requested_at - known.requested_at < SAME_REQUEST:
+                    connection.execute(
+                        "UPDATE requests SET mailbox = ? WHERE id = ?",
+                        (known.mailbox or mailbox, known.id),
+                    )
+                    return replace(known, mailbox=known.mailbox or mailbox)
+                self._close(known.id, None, requested_at)
+            request = Request(secrets.token_hex(4), mailbox, requested_at)
             connection.execute(
                 "INSERT INTO requests (id, mailbox, requested_at) VALUES (?,?,?)",
                 (request.id, mailbox, stamp(requested_at)),
@@ -108,18 +125,27 @@ class Messages:
         delivery: str | None,
         now: datetime,
         asked_by: datetime | None = None,
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Close the pending requests of `mailbox`, and those of no mailbox; None closes all.
 
-        With `asked_by` only those that were made by then.
+        With `asked_by` only those that were made by then. Returns the ids of what was closed.
         """
-        latest = None if asked_by is None else stamp(asked_by)
+        with self._db.transaction():
+            closing = tuple(
+                known.id
+                for known in self.requests()
+                if None in (mailbox, known.mailbox) or mailbox == known.mailbox
+                if asked_by is None or known.requested_at <= asked_by
+            )
+            for identity in closing:
+                self._close(identity, delivery, now)
+        return closing
+
+    def _close(self, identity: str, delivery: str | None, now: datetime) -> None:
         with self._db.transaction() as connection:
             connection.execute(
-                "UPDATE requests SET closed_at = ?, delivery = ? WHERE closed_at IS NULL"
-                " AND (mailbox IS NULL OR ? IS NULL OR mailbox = ?)"
-                " AND (? IS NULL OR requested_at <= ?)",
-                (stamp(now), delivery, mailbox, mailbox, latest, latest),
+                "UPDATE requests SET closed_at = ?, delivery = ? WHERE id = ?",
+                (stamp(now), delivery, identity),
             )
 
     def fact(self, name: str) -> str | None:

@@ -17,13 +17,14 @@ from backupd.notice.arrival import (
     sign_in_ending,
     sign_in_renewed,
 )
-from backupd.notice.model import Notice, Severity
+from backupd.notice.model import ExportMail, Notice, Severity, answering
 from backupd.notice.outcome import (
     ConversationCounts,
     incomplete_export,
     kept_streams,
     kept_whole,
     mass_drop,
+    new_account,
     not_a_zip,
     not_removed,
     not_stored,
@@ -83,6 +84,7 @@ EVENTS = (
     incomplete_export,
     mass_drop,
     wrong_account,
+    new_account,
     unknown_parts,
     check_result,
     drill_result,
@@ -102,9 +104,11 @@ EVENTS = (
 __all__ = [
     "EVENTS",
     "ConversationCounts",
+    "ExportMail",
     "Notice",
     "Severity",
     "amount",
+    "answering",
     "channel_failing",
     "channel_recovered",
     "check_result",
@@ -125,6 +129,7 @@ __all__ = [
     "mailbox_refused",
     "mailbox_unreachable",
     "mass_drop",
+    "new_account",
     "not_a_zip",
     "not_removed",
     "not_stored",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -41,6 +42,20 @@ class Notice:
     clears: tuple[str, ...] = ()
     recovery: bool = False
     fields: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportMail:
+    """Which mail a person has to open: where it lies, and when it was sent (aware)."""
+
+    mailbox: str | None
+    sent_at: datetime
+
+
+def answering(notice: Notice, requests: tuple[str, ...]) -> Notice:
+    """Return a notice that also ends what was told of requests for an export, by their ids."""
+    ended = tuple(f"request:{request}" for request in requests)
+    return replace(notice, clears=(*notice.clears, *ended))
 
 
 def faults_of(delivery: str | None) -> tuple[str, ...]:

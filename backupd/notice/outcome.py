@@ -50,13 +50,14 @@ def stored(
 ) -> Notice:
     """An export is stored and was proven to come back byte for byte.
 
-    `margin` is how long the link would still have lived; None where there was no link.
+    `account` is what a person calls it. `margin` is how long the link would still have lived; None
+    where there was no link.
     """
     what, numbers = _contents(conversations)
     spare = ""
     if margin is not None and margin > timedelta(0):
         spare = f" The link would have lived for another {span(margin)}."
-    whose = f" of account {short(account)}" if account else ""
+    whose = f' of account "{plain(account, 64)}"' if account else ""
     return Notice(
         event="stored",
         severity=Severity.INFO,
@@ -69,7 +70,7 @@ def stored(
         ),
         delivery=delivery,
         snapshot=snapshot,
-        clears=(*faults_of(delivery), "disk", "request", "file:*"),
+        clears=(*faults_of(delivery), "disk", "file:*"),
         fields={
             **numbers,
             "bytes": size,
@@ -283,22 +284,52 @@ def mass_drop(*, snapshot: str, before: int, now: int) -> Notice:
     )
 
 
-def wrong_account(*, snapshot: str, expected: str, found: str) -> Notice:
-    """An export belongs to another ChatGPT account than expected."""
+def wrong_account(*, snapshot: str, expected: str, found: str, mailbox: str | None) -> Notice:
+    """An export names another ChatGPT account than the one its file name belongs to; told once."""
     return Notice(
         event="wrong_account",
         severity=Severity.WARNING,
-        title="An export of another ChatGPT account was stored",
+        title="An export holds another ChatGPT account than its name says",
         body=(
-            f"Snapshot {short(snapshot)} belongs to account {short(found)}, not to "
-            f"{short(expected)} as expected. It is stored apart, and the exports of the other "
-            "account are not mixed with it.\n"
-            "What to do: if both accounts are yours, nothing. If not, find out who sent the export "
-            "to this mailbox."
+            f"Snapshot {short(snapshot)}{_where(mailbox)} has a file name like those of account "
+            f'"{plain(expected, 64)}", but holds the conversations of account '
+            f'"{plain(found, 64)}". It is stored apart, under the account that it holds; nothing '
+            "of the other one counts as changed or gone because of it. All stored exports "
+            "are safe.\n"
+            "What to do: if both accounts are yours, nothing; you are told only this once. If not, "
+            "find out who can send mail to this mailbox or put files into its drop folder."
         ),
         snapshot=snapshot,
-        fields={"expected": plain(expected), "found": plain(found)},
+        fields={"expected": plain(expected, 64), "found": plain(found, 64)},
     )
+
+
+def new_account(*, snapshot: str, account: str, prefix: str | None, mailbox: str | None) -> Notice:
+    """An export of a ChatGPT account that was not seen before, besides known ones; told once.
+
+    `prefix` is the beginning of its file names, shortened.
+    """
+    begins = f'`prefix = "{plain(prefix)}"`' if prefix else "the `prefix` of its next export file"
+    return Notice(
+        event="new_account",
+        severity=Severity.WARNING,
+        title="An export of a ChatGPT account that is new here was stored",
+        body=(
+            f"Snapshot {short(snapshot)}{_where(mailbox)} is the first of account "
+            f'"{plain(account, 64)}". It is stored apart: its conversations are counted by '
+            "themselves, and nothing of other accounts counts as changed or gone because of it. "
+            "All stored exports are safe.\n"
+            "What to do: if the account is yours, nothing; to see it under a name of your own, add "
+            f"a table [accounts.NAME] with {begins} to the configuration. If it is not yours, "
+            "find out who can send mail to this mailbox or put files into its drop folder."
+        ),
+        snapshot=snapshot,
+        fields={"account": plain(account, 64)},
+    )
+
+
+def _where(mailbox: str | None) -> str:
+    return f', which came by mailbox "{plain(mailbox)}",' if mailbox else ""
 
 
 def unknown_parts(*, snapshot: str, parts: tuple[str, ...]) -> Notice:

@@ -126,23 +126,41 @@ def drill_result(*, problems: tuple[str, ...]) -> Notice:
     )
 
 
-def overdue(*, since: timedelta) -> Notice:
-    """No export has been stored for a long time."""
+def overdue(*, since: timedelta, account: str | None = None, ever: bool = True) -> Notice:
+    """No export has been stored for a long time; with `ever` False none at all.
+
+    `account` is what a person calls the account, where there are several.
+    """
+    of = f' of account "{plain(account, 40)}"' if account else ""
+    switch = "`remind_after` in its [accounts] table" if account else "`remind_after` in [schedule]"
+    if ever:
+        state = (
+            f"The newest stored export{of} is {span(since)} old. Everything in it is safe; what "
+            "was written in ChatGPT since then is not backed up."
+        )
+    else:
+        state = (
+            f"backupd has been watching for {span(since)}, and no export has come yet: nothing "
+            "that is in ChatGPT is backed up. If you have older ZIPs, `backupd import FILE…` keeps "
+            "them safe."
+        )
     return Notice(
         event="overdue",
         severity=Severity.WARNING,
-        title=f"No export for {span(since)}",
+        title=f"No export{of} for {span(since)}",
         body=(
-            f"The newest stored export is {span(since)} old. Everything in it is safe; what was "
-            "written in ChatGPT since then is not backed up.\n"
-            f"What to do: {REQUEST_AGAIN}."
+            f"{state}\n"
+            f"What to do: {REQUEST_AGAIN}. Run `backupd requested` afterwards: then you are told "
+            "if it does not come.\n"
+            f"Without that you are reminded each week; how long is too long is {switch}."
         ),
         fields={"days": since.days},
     )
 
 
-def requested_not_arrived(*, waiting: timedelta) -> Notice:
-    """An export was requested and its mail has not come."""
+def requested_not_arrived(*, request: str, mailbox: str | None, waiting: timedelta) -> Notice:
+    """An export was requested and its mail has not come; told once for each request."""
+    watched = f'mailbox "{plain(mailbox)}"' if mailbox else "the mailbox"
     return Notice(
         event="requested_not_arrived",
         severity=Severity.WARNING,
@@ -150,10 +168,14 @@ def requested_not_arrived(*, waiting: timedelta) -> Notice:
         body=(
             f"An export was requested {span(waiting)} ago, and no mail with its link was found. "
             "OpenAI promises it within seven days. All stored exports are safe.\n"
-            "What to do: look into the mailbox's junk folder and at folders that backupd does not "
-            f"watch (`folders` in the configuration). Then {REQUEST_AGAIN}."
+            f"What to do: look into the junk folder of {watched}, and into folders that backupd "
+            "does not watch (`folders` in the configuration). An account that has a phone number "
+            "only gets a text message instead: open its link yourself and run `backupd import "
+            "FILE`.\n"
+            f"If it is nowhere, {REQUEST_AGAIN}. Then run `backupd requested`, so that you are "
+            "told if that one does not come either. Any export that arrives ends this."
         ),
-        fault="request",
+        fault=f"request:{request}",
         fields={"days": waiting.days},
     )
 

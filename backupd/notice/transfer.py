@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from backupd.notice.model import Notice, Severity, faults_of
-from backupd.notice.words import amount, cause, count, plain, shorten, span, within
+from backupd.notice.model import ExportMail, Notice, Severity, faults_of
+from backupd.notice.words import amount, cause, count, moment, plain, shorten, span, within
 
 _WHY = {
     "challenged": "the server wants to see a browser before it hands out the export",
@@ -115,10 +115,22 @@ def _expected(left: timedelta) -> str:
 
 
 def deadline_near(
-    *, delivery: str, level: int, time_left: timedelta, needs_you: bool, attempts: int
+    *,
+    delivery: str,
+    level: int,
+    mail: ExportMail,
+    deadline: datetime,
+    now: datetime,
+    needs_you: bool,
+    attempts: int,
+    drop_folder: str | None = None,
 ) -> Notice:
-    """`level` per cent of the link's life are over and the export is not here yet."""
-    urgent = level >= 90
+    """`level` per cent of the link's life are over and the export is not here yet.
+
+    All of it may be over, if the machine slept: the link is then tried all the same.
+    """
+    urgent, time_left = level >= 90, deadline - now
+    over = time_left <= timedelta(0)
     if needs_you:
         state = "It waits for you: backupd cannot fetch it by itself."
     else:
@@ -126,22 +138,42 @@ def deadline_near(
     return Notice(
         event="deadline_near",
         severity=Severity.ERROR if urgent else Severity.WARNING,
-        title=f"{span(time_left)} left to fetch an export".capitalize(),
+        title=(
+            "An export is not here yet, and its link should be dead by now"
+            if over
+            else f"{span(time_left)} left to fetch an export".capitalize()
+        ),
         body=(
-            f"{level} % of the time in which the export's link works are over. {state} "
-            "All stored exports are safe.\n"
-            f"What to do {within(time_left)}: open the newest export mail from OpenAI in a "
-            "browser that is signed in, download the ZIP, and put it into the drop folder or run "
-            "`backupd import FILE`."
+            f"{_how_late(level, deadline, over=over)} {state} All stored exports are safe.\n"
+            f"What to do {'at once' if over else f'before {moment(deadline)}'}: open the export "
+            f"mail of {moment(mail.sent_at)}{_in_mailbox(mail)} in a browser that is signed in to "
+            f"that ChatGPT account, and click its download button. {_hand_in(drop_folder)}"
+            f"{f' If the link is dead there, too, {REQUEST_AGAIN}.' if over else ''}"
         ),
         delivery=delivery,
         fault=f"delivery:{delivery}:deadline-{level}",
         fields={
             "level": level,
             "attempts": attempts,
-            "seconds_left": int(time_left.total_seconds()),
+            "seconds_left": max(int(time_left.total_seconds()), 0),
         },
     )
+
+
+def _how_late(level: int, deadline: datetime, *, over: bool) -> str:
+    if over:
+        return (
+            f"The time in which the export's link works ended on {moment(deadline)}, as far as can "
+            "be told; only trying it tells for sure."
+        )
+    return (
+        f"{level} % of the time in which the export's link works are over: it is expected to die "
+        f"on {moment(deadline)}."
+    )
+
+
+def _in_mailbox(mail: ExportMail) -> str:
+    return f' in mailbox "{plain(mail.mailbox)}"' if mail.mailbox else ""
 
 
 def expired(*, delivery: str, attempts: int, reason: str) -> Notice:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 _WORD = re.compile(r"\S+")
 _STEPS = ((86400, "day"), (3600, "hour"), (60, "minute"))
@@ -61,6 +61,11 @@ def span(length: timedelta) -> str:
 def within(left: timedelta) -> str:
     """Say by when something must be done: "within 3 hours", or "at once" when time is up."""
     return f"within {span(left)}" if left > timedelta(0) else "at once"
+
+
+def moment(at: datetime) -> str:
+    """Say a moment: "2026-11-24 04:40 UTC"; it stays true however late it is read."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def count(number: int, noun: str) -> str:

@@ -94,10 +94,11 @@ def test_a_first_start_is_no_check_and_the_first_check_comes_an_interval_later(
     assert events(rooms) == ["stored", "check_result"]
 
 
-def test_a_link_that_could_no_longer_live_is_given_up_but_not_under_an_attempt(
+def test_what_nobody_tries_any_more_is_given_up_but_not_under_an_attempt(
     rooms: Rooms, clock: Clock, tmp_path: Path
 ) -> None:
     waiting = rooms.deliveries.open(opening("a.zip", START), START)
+    rooms.deliveries.quarantined(waiting.id, "damaged", START)
     busy = rooms.deliveries.open(opening("b.zip", START), START)
     rooms.deliveries.fetching(busy.id, tmp_path / "b.part", START)
     clock.now = START + timedelta(hours=6)
@@ -142,7 +143,7 @@ def test_a_missed_export_needs_action_until_another_one_is_stored(
 ) -> None:
     delivery = rooms.deliveries.open(opening(), clock())
     clock.now += timedelta(hours=31)
-    care_of(rooms).watch_deadlines()
+    fetcher_of(rooms).expire(delivery, "status 403, after the deadline")
     missed = at_a_glance(rooms)
     assert rooms.deliveries.get(delivery.id).state is State.EXPIRED
 

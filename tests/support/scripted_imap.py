@@ -65,6 +65,7 @@ class ScriptedImap:
     def __init__(self, *, starttls: bool = False) -> None:
         self.folders: dict[str, Folder] = {"INBOX": Folder(), "Junk": Folder(flags=r"\Junk")}
         self.capabilities = _CAPABILITIES
+        self.zone = "+0000"
         self.greeting = "* OK ready"
         self.hooks: dict[str, Hook] = {}
         self.username, self.password = "user", "correct horse"
@@ -299,8 +300,8 @@ class Connection:
 
     def fetched(self, mail: Mail, items: str) -> bytes:
         """Return the answer to a FETCH for one mail, without its brackets."""
-        at = mail.received_at.astimezone(UTC)
-        stamp = f"{at.day:2d}-{_MONTHS[at.month - 1]}-{at:%Y %H:%M:%S} +0000"
+        at = mail.received_at.astimezone(datetime.strptime(self.server.zone, "%z").tzinfo)
+        stamp = f"{at.day:2d}-{_MONTHS[at.month - 1]}-{at:%Y %H:%M:%S} {self.server.zone}"
         parts = [f"UID {mail.uid}".encode()]
         if "RFC822.SIZE" in items:
             parts.append(f'RFC822.SIZE {len(mail.raw)} INTERNALDATE "{stamp}"'.encode())

@@ -21,8 +21,10 @@ END = START + timedelta(hours=24)
         (18, 50, 75),
         (21.7, 75, 90),
         (23.9, 90, None),
-        (24, 0, None),
-        (30, 0, None),
+        (24, 90, None),
+        (24, 0, 90),
+        (29, 75, 90),
+        (30, 90, None),
     ],
 )
 def test_each_level_is_due_once(hours: float, told: int, due: int | None) -> None:

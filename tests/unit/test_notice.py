@@ -42,7 +42,7 @@ def stored(conversations: Counts | None, margin: timedelta | None) -> Notice:
     return notice.stored(
         snapshot=SNAPSHOT,
         delivery=DELIVERY if margin else None,
-        account="5f3a" * 16,
+        account="work",
         conversations=conversations,
         size=412_345_678,
         new_bytes=1_234_567,
@@ -65,13 +65,18 @@ def sign_in(
     )
 
 
-def deadline(level: int, hours: float, *, needs_you: bool) -> Notice:
+def deadline(
+    level: int, hours: float, *, needs_you: bool, drop_folder: str | None = None
+) -> Notice:
     return notice.deadline_near(
         delivery=DELIVERY,
         level=level,
-        time_left=timedelta(hours=hours),
+        mail=notice.ExportMail("personal", MOMENT - timedelta(hours=24 - hours)),
+        deadline=MOMENT + timedelta(hours=hours),
+        now=MOMENT,
         needs_you=needs_you,
         attempts=5,
+        drop_folder=drop_folder,
     )
 
 
@@ -142,13 +147,14 @@ def samples() -> Iterator[Notice]:
     )
     yield deadline(50, 12, needs_you=True)
     yield deadline(75, 6, needs_you=False)
-    yield deadline(90, 2.4, needs_you=True)
+    yield deadline(90, 2.4, needs_you=True, drop_folder="/srv/backupd/drop")
+    yield deadline(90, -3, needs_you=False)
     yield notice.expired(delivery=DELIVERY, attempts=1, reason="the server says it has expired")
     yield notice.disk_low(delivery=DELIVERY, missing=3_210_000_000, time_left=LEFT)
     yield notice.disk_low(delivery=None, missing=42, time_left=None)
     yield stored(Counts(), timedelta(hours=23, minutes=51))
     yield stored(Counts(gone=0), None)
-    yield stored(None, None)
+    yield notice.answering(stored(None, None), ("ab12cd34",))
     yield notice.quarantined(
         rule="no-end-of-directory", path="/q/1.zip", delivery=DELIVERY, source="mail"
     )
@@ -169,14 +175,25 @@ def samples() -> Iterator[Notice]:
         snapshot=SNAPSHOT, reasons=("3 of 12 shards are missing", "user.json is missing")
     )
     yield notice.mass_drop(snapshot=SNAPSHOT, before=1204, now=17)
-    yield notice.wrong_account(snapshot=SNAPSHOT, expected="5f3a" * 16, found="77be" * 16)
+    yield notice.wrong_account(
+        snapshot=SNAPSHOT, expected="work", found="77be77be77be", mailbox="personal"
+    )
+    yield notice.new_account(
+        snapshot=SNAPSHOT, account="77be77be77be", prefix="5f3a5f3a5f3a", mailbox="personal"
+    )
+    yield notice.new_account(snapshot=SNAPSHOT, account="77be77be77be", prefix=None, mailbox=None)
     yield notice.unknown_parts(snapshot=SNAPSHOT, parts=tuple(f"new-{n}.bin" for n in range(8)))
     yield notice.check_result(problems=())
     yield notice.check_result(problems=("packs/ab/ab12: wrong hash", "snapshots/9f86: unreadable"))
     yield notice.drill_result(problems=())
     yield notice.drill_result(problems=("snapshot 9f86: byte 4711 differs",))
     yield notice.overdue(since=timedelta(days=31, hours=2))
-    yield notice.requested_not_arrived(waiting=timedelta(days=7, hours=1))
+    yield notice.overdue(since=timedelta(days=61), account="work")
+    yield notice.overdue(since=timedelta(days=30), ever=False)
+    yield notice.requested_not_arrived(
+        request="ab12cd34", mailbox="personal", waiting=timedelta(days=7, hours=1)
+    )
+    yield notice.requested_not_arrived(request="ab12cd34", mailbox=None, waiting=timedelta(days=8))
     yield notice.service_started(version="0.1.0")
     yield notice.zlib_differs(version="1.3.1.zlib-ng", remedy=selftest.REMEDY)
     yield notice.service_stopped(version="0.1.0")

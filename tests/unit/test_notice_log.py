@@ -107,7 +107,13 @@ def test_stored_ends_every_fault_of_its_delivery(log: NoticeLog) -> None:
     for level in (50, 75):
         log.append(
             notice.deadline_near(
-                delivery="d1", level=level, time_left=MINUTE, needs_you=True, attempts=1
+                delivery="d1",
+                level=level,
+                mail=notice.ExportMail(None, NOW),
+                deadline=NOW + MINUTE,
+                now=NOW,
+                needs_you=True,
+                attempts=1,
             ),
             [],
             NOW,
