@@ -7,6 +7,8 @@ A cursor is (UIDVALIDITY, last UID seen). The rules, which must all stay here:
 - UIDs that went backwards under the same UIDVALIDITY are treated as such a change.
 - `UID n:*` always answers with the last message, even if it is older than n: drop what is older.
 - A message that could not be read yet holds the cursor back, whatever came after it.
+- A search may miss what has only just come: indexes lag, and some servers answer OK without an
+  answer. So the UIDs just below the cursor are searched again each time.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 LOOK_BACK = timedelta(days=8)
+OVERLAP = 200
+"""So many UIDs below the cursor are searched again; what is known of them is not fetched again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +32,15 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """One search: from `first_uid` on, or everything received `since` that day when it is set."""
+    """One search: from `first_uid` on, or everything received `since` that day when it is set.
+
+    `seen` is the last UID of the cursor that it begins at.
+    """
 
     first_uid: int
     since: date | None
     rolled: bool = False
+    seen: int = 0
 
     def wanted(self, uids: Iterable[int]) -> list[int]:
         """Return the UIDs of an answer that were asked for, ascending, each once."""
@@ -43,14 +51,15 @@ def plan(cursor: Cursor | None, uidvalidity: int, uidnext: int | None, today: da
     """Plan the search of a folder that now has this UIDVALIDITY and, if known, UIDNEXT.
 
     First contact, also with a folder that was empty, and a changed UIDVALIDITY (`rolled`) look back
-    8 days; otherwise from behind the cursor on.
+    8 days; otherwise from a little before the cursor on.
     """
     if cursor is None or cursor.last_uid < 1:
         return SearchPlan(1, today - LOOK_BACK)
     went_back = uidnext is not None and uidnext <= cursor.last_uid
     if cursor.uidvalidity != uidvalidity or went_back:
         return SearchPlan(1, today - LOOK_BACK, rolled=True)
-    return SearchPlan(cursor.last_uid + 1, None)
+    first = max(cursor.last_uid + 1 - OVERLAP, 1)
+    return SearchPlan(first, None, seen=cursor.last_uid)
 
 
 def advance(
@@ -62,8 +71,8 @@ def advance(
 ) -> Cursor:
     """Return the cursor after a search was worked off.
 
-    `uidnext` must have been known *before* the search, so that every older message was in its
-    answer. `unfinished` are UIDs to be looked at again: the cursor stays below the lowest.
+    `uidnext` must have been known *before* the search. `unfinished` are UIDs to be looked at again:
+    the cursor stays below the lowest.
     """
-    reached = max((searched.first_uid - 1, (uidnext or 1) - 1, *handled))
+    reached = max((searched.seen, (uidnext or 1) - 1, *handled))
     return Cursor(uidvalidity, min((reached, *(uid - 1 for uid in unfinished))))

@@ -47,7 +47,7 @@ for _name in ("imapclient", "imapclient.imapclient", "imapclient.imaplib", "imap
 SENDER = "openai.com"
 FETCH_CHUNK = 100
 ANSWER_BYTES = 4 * 1024 * 1024
-IDLE_BYTES = 64 * 1024
+IDLE_BYTES = 32 * 1024  # a thousand lines; in IDLE they are read byte by byte, 2 µs each
 BODY_BYTES = 2 * MAX_BYTES
 FAREWELL_SECONDS = 3.0
 

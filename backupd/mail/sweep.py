@@ -6,6 +6,7 @@
 - A mail is handed over before the cursor passes it. One whose header or body did not come holds
   the cursor back and is asked for again at each pass, as long as the server still lists it.
 - A mail beyond 5 MiB is told and passed over.
+- A search covers mails that were dealt with: this process looks at none of them twice.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Sweep:
         self._searched: dict[str, FolderState] = {}
         self._misses: dict[tuple[str, int, int], int] = {}
         self._told: set[tuple[str, int, int]] = set()
+        self._done: dict[str, set[tuple[int, int]]] = {}
 
     def folder(self, session: Session, folder: str) -> int:
         """Search `folder` and hand over what is new; return how many mails that were.
@@ -53,11 +55,17 @@ class Sweep:
         searched = plan(cursor, state.uidvalidity, state.uidnext, self._clock().date())
         if searched.rolled:
             log.info("mailbox %s: the UIDs of a folder changed: searching again", self._mailbox)
-        uids = session.search(searched)
+        done = self._done.get(folder, set())
+        uids = [uid for uid in session.search(searched) if (state.uidvalidity, uid) not in done]
         self._searched[folder] = state
         outcomes = dict.fromkeys(uids, _Outcome.LATER)
         for summary in session.summaries(uids):
             outcomes[summary.uid] = self._mail(session, folder, state, summary)
+        self._done[folder] = {one for one in done if one[1] >= searched.first_uid} | {
+            (state.uidvalidity, uid)
+            for uid, outcome in outcomes.items()
+            if outcome is not _Outcome.LATER
+        }
         later = [uid for uid, outcome in outcomes.items() if outcome is _Outcome.LATER]
         for uid in later:
             self._miss(folder, state, uid)

@@ -479,6 +479,32 @@ def test_a_body_that_does_not_come_is_asked_for_again_and_holds_the_cursor(
     assert sink.cursors["INBOX"].last_uid == 2
 
 
+def test_a_mail_that_a_lagging_index_does_not_list_at_first_is_found_later(
+    server: ScriptedImap, sink: MemorySink, tmp_path: Path
+) -> None:
+    """UIDNEXT says that something came, the search finds another mail, or nothing, for now."""
+    watcher = Watcher("test", server.settings(tmp_path), lambda: server.password, sink, now)
+    server.deliver(export_mail())
+    server.deliver(export_mail())
+    for answer in ("* SEARCH 2\r\n", "* SEARCH\r\n", ""):
+
+        def lags(connection: Connection, tag: str, arguments: str, answer: str = answer) -> bool:
+            connection.send(f"{answer}{tag} OK done\r\n")
+            return True
+
+        server.hooks["SEARCH"] = lags
+        watcher.poll_once()
+    assert [mail.uid for mail in sink.found_mails] == [2]
+    fetches = sum("FETCH" in line for line in server.commands)
+
+    server.hooks.clear()
+
+    assert (watcher.poll_once(), watcher.poll_once()) == (1, 0)
+    assert [mail.uid for mail in sink.found_mails] == [2, 1]
+    # its header and its body; nothing is asked for twice
+    assert sum("FETCH" in line for line in server.commands) == fetches + 2
+
+
 def test_unsolicited_fetch_data_of_other_mails_is_ignored(
     server: ScriptedImap, sink: MemorySink, tmp_path: Path
 ) -> None:
