@@ -14,6 +14,7 @@ import re
 import select
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -68,7 +69,9 @@ class ScriptedImap:
         self.zone = "+0000"
         self.greeting = "* OK ready"
         self.hooks: dict[str, Hook] = {}
-        self.username, self.password = "user", "correct horse"
+        self.username = "user"
+        self.password = self.password_of_user = "correct horse"
+        self.refusals = 0
         self.commands: list[str] = []
         self.connections = 0
         self.logins = 0
@@ -117,14 +120,18 @@ class ScriptedImap:
 
     def deliver(self, raw: bytes, folder: str = "INBOX", at: datetime | None = None) -> int:
         """Put a mail into a folder; connections in IDLE hear of it."""
+        uid = self.put(self.folders[folder], raw, at)
+        for connection in list(self._open):
+            connection.news(folder)
+        return uid
+
+    def put(self, box: Folder, raw: bytes, at: datetime | None = None) -> int:
+        """Put a mail into a folder, which may be away at the moment; nobody hears of it."""
         with self._changed:
-            box = self.folders[folder]
             mail = Mail(box.uidnext, raw, at or datetime.now(UTC))
             box.uidnext += 1
             box.mails.append(mail)
             self._changed.notify_all()
-        for connection in list(self._open):
-            connection.news(folder)
         return mail.uid
 
     def drop(self) -> None:
@@ -137,6 +144,11 @@ class ScriptedImap:
         with self._changed:
             if not self._changed.wait_for(lambda: satisfied(self), seconds):
                 raise AssertionError(f"not in {seconds} s; commands: {self.commands[-20:]}")
+
+    def wait_out(self, seconds: float) -> None:
+        """Let time pass; what is watched is what happens meanwhile."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, seconds)
 
     def note(self, line: str = "") -> None:
         """Record a command, or only that something changed."""
@@ -186,6 +198,8 @@ class Connection:
 
     def serve(self) -> None:
         """Greet, then answer commands until the client goes."""
+        if self._hooked("CONNECT", "", ""):
+            return
         if not self.server.starttls:
             self._wrap()
         if not self._hooked("GREETING", "", ""):
@@ -205,6 +219,12 @@ class Connection:
     def send(self, text: str | bytes) -> None:
         """Send as one TLS record."""
         self._socket.sendall(text.encode() if isinstance(text, str) else text)
+
+    def reset(self) -> None:
+        """End the connection with a RST in place of a FIN."""
+        linger = struct.pack("ii", 1, 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self._socket.close()
 
     def line(self) -> str | None:
         """Read one line; None at the end of the connection."""
@@ -352,12 +372,16 @@ class Connection:
 
     def _logged_in(self, tag: str, *, ok: bool) -> None:
         if self._hooked("LOGGED-IN", tag, ""):
+            self.server.refusals += 1
+            self.server.note()
             return
         if ok:
             self.server.logins += 1
             self.send(f"{tag} OK logged in\r\n")
         else:
             self.send(f"{tag} NO [AUTHENTICATIONFAILED] wrong\r\n")
+            self.server.refusals += 1
+            self.server.note()
 
     def _folder(self) -> Folder:
         return self.server.folders[self.folder or "INBOX"]
