@@ -196,6 +196,9 @@ class Dovecot:
     With `introspection`, an address, it takes access tokens by `mechanisms` and asks there.
     """
 
+    extra = ""
+    """Lines that a subclass adds to the configuration."""
+
     def __init__(
         self, introspection: str = "", mechanisms: tuple[str, ...] = ("xoauth2", "oauthbearer")
     ) -> None:
@@ -238,7 +241,8 @@ class Dovecot:
         assert self._process is not None
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         for pid in (self._process.pid, *map(int, children.read_text().split())):
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # a child that has just ended
+                os.kill(pid, number)
 
     def crash(self) -> None:
         """End all processes at once: an ordinary stop lets connections live on for 10 seconds."""
@@ -276,7 +280,7 @@ class Dovecot:
         values = {"internal": internal, "login": login, "group": group, **self._oauth(new=new)}
         text = (_V24 if new else _V23) + _COMMON
         text = text.format(home=self.home, imap=self.imap, imaps=self.imaps, **values)
-        (self.home / "dovecot.conf").write_text(text)
+        (self.home / "dovecot.conf").write_text(text + self.extra)
         self._run()
 
     def _oauth(self, *, new: bool) -> dict[str, str]:
