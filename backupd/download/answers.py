@@ -15,6 +15,7 @@ from backupd.download import headers as fields
 from backupd.download.headers import Headers
 from backupd.download.outcome import (
     Challenged,
+    EndedEarly,
     Expired,
     LinkRefused,
     NotAZip,
@@ -23,6 +24,7 @@ from backupd.download.outcome import (
     ServerFailed,
     SessionRefused,
     SignInNeeded,
+    SignInOrDead,
     WrongAccount,
 )
 
@@ -32,6 +34,13 @@ HEAD_SIZE = 4096
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _WALLS = frozenset({401, 403, 404, 410, 422})
+_SILENT = frozenset({403, 404, 422})
+"""A missing sign-in and a dead link may both get these; 401 and a sign-in page say which."""
+_ENDED = re.compile(
+    rb"\b(?:link|url|file|download|signature|export)\b[^\"<>{}]{0,40}\b(?:expired|gone|deleted)\b"
+    rb"|\b(?:expired|deleted)\b[^\"<>{}]{0,20}\b(?:link|url|file|download|signature|export)\b",
+    re.IGNORECASE,
+)
 _AZURE_CODE = re.compile(rb"<Code>([A-Za-z]{1,64})</Code>")
 _AZURE_TIME = b"not valid in the specified time frame"
 _AZURE_GONE = frozenset({"BlobNotFound", "ContainerNotFound", "ResourceNotFound"})
@@ -75,6 +84,8 @@ def classify(answer: Answer, standing: Standing) -> Outcome:
     told = _by_azure_code(answer, standing)
     if told is not None:
         return told
+    if not (standing.late or standing.anonymous) and _says_ended(answer):
+        return EndedEarly(f"status {answer.status}: the link has ended")
     if answer.status in _WALLS:
         if standing.signed and not standing.late and _is_denial(answer):
             return WrongAccount(f"status {answer.status} to a signed-in request")
@@ -126,13 +137,23 @@ def _is_denial(answer: Answer) -> bool:
     return answer.status in (403, 404) and answer.head.lstrip(b" \t\r\n").startswith(b"{")
 
 
+def _says_ended(answer: Answer) -> bool:
+    """Tell whether an answer says in so many words that the link or its file is no more.
+
+    A session may expire as well: the word alone, or 401, says nothing about the link.
+    """
+    return answer.status == 410 or (
+        answer.status in (400, 403, 404, 422) and _ENDED.search(answer.head) is not None
+    )
+
+
 def _wall(status: int, what: str, standing: Standing) -> Outcome:
     if standing.late:
         return Expired(certain=False, detail=f"{what}, after the deadline")
     if standing.signed:
         return SessionRefused(f"{what}, to a signed-in request")
     if not standing.anonymous:
-        return SignInNeeded(what)
+        return SignInOrDead(what) if status in _SILENT else SignInNeeded(what)
     if status in (404, 410):
         return Expired(certain=False, detail=what)
     return ServerFailed(status)

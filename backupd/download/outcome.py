@@ -58,6 +58,20 @@ class WrongAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class SignInOrDead(SignInNeeded):
+    """The server refuses the link early without a reason: unsigned, or dead before its time."""
+
+    kind: ClassVar[str] = "sign-in-or-dead"
+
+
+@dataclass(frozen=True, slots=True)
+class EndedEarly(SignInNeeded):
+    """The server says early that the link has ended; who is not signed in cannot be sure of it."""
+
+    kind: ClassVar[str] = "ended-early"
+
+
+@dataclass(frozen=True, slots=True)
 class Challenged:
     """The server wants proof of a browser; neither expired nor a question of signing in."""
 

@@ -232,6 +232,7 @@ class Fetcher:
                     file_name=delivery.file_name,
                     kind=kind,
                     time_left=time_left(delivery, now),
+                    deadline=delivery.deadline,
                     drop_folder=self._drop_folder(delivery),
                     credential=self._credential(delivery),
                 )

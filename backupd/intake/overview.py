@@ -123,6 +123,7 @@ def needs(delivery: Delivery) -> str | None:
         return "make room on the repository's disk" if delivery.outcome in _NO_ROOM else None
     return {
         "quarantined": "download the export again: the ZIP is damaged",
+        "ended-early": "try the link in a signed-in browser; if it is dead, request an export",
         "too-big": "raise download.max_size",
         "session-refused": "renew the session, or download the export in a signed-in browser",
         "session-missing": "renew the session, or download the export in a signed-in browser",

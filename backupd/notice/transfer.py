@@ -9,6 +9,15 @@ from backupd.notice.words import amount, cause, count, moment, plain, shorten, s
 
 _WHY = {
     "challenged": "the server wants to see a browser before it hands out the export",
+    "sign-in-or-dead": (
+        "the server refuses the link and does not say why. Most likely the link works only in a "
+        "browser that is signed in to the ChatGPT account, but a link that died early may be "
+        "refused in the same way"
+    ),
+    "ended-early": (
+        "the server says that the link has ended, although its time is not over. That may be so, "
+        "or it may be what it says to everybody who is not signed in"
+    ),
     "too-big": "the export is larger than `max_size` in [download] allows",
     "session-refused": "the server does not accept the session that backupd signs in with",
     "session-missing": "what backupd signs in with is missing, unusable, or has ended",
@@ -18,6 +27,7 @@ _WHY = {
     ),
 }
 _RENEWABLE = ("session-refused", "session-missing", "wrong-account")
+_PERHAPS_DEAD = ("sign-in-or-dead", "ended-early")
 _SIGN_IN = "the link works only in a browser that is signed in to the ChatGPT account"
 REQUEST_AGAIN = (
     "request a new export at chatgpt.com (Settings, Data controls, Export data); its mail comes "
@@ -34,11 +44,13 @@ def sign_in_needed(
     drop_folder: str | None = None,
     kind: str = "sign-in-needed",
     credential: str | None = None,
+    deadline: datetime | None = None,
 ) -> Notice:
     """Only a person can fetch this export; `kind` is the download's outcome.
 
     `credential` is the name of what signs in, where something does.
     """
+    by = f"before {moment(deadline)}" if deadline and time_left else within(time_left)
     named = f" (the file is called {shorten(file_name)})" if file_name else ""
     at = f" from {plain(host)}" if host else ""
     return Notice(
@@ -48,9 +60,9 @@ def sign_in_needed(
         body=(
             f"An export is ready, but backupd cannot fetch it{at}: {_WHY.get(kind, _SIGN_IN)}. "
             "All stored exports are safe, and backupd tries again now and then.\n"
-            f"What to do {within(time_left)}: open the newest export mail from OpenAI in a "
+            f"What to do {by}: open the newest export mail from OpenAI in a "
             "browser that is signed in to that ChatGPT account and click its download button"
-            f"{named}. {_hand_in(drop_folder)}{_renew(kind, credential)}"
+            f"{named}. {_hand_in(drop_folder)}{_renew(kind, credential)}{_or_dead(kind)}"
         ),
         delivery=delivery,
         fault=f"delivery:{delivery}:needs-you",
@@ -67,6 +79,12 @@ def _renew(kind: str, credential: str | None) -> str:
         f"{plain(credential)}`, or where it comes from; `backupd session test` says what is wrong "
         "with it): backupd then fetches the export by itself, a few minutes later."
     )
+
+
+def _or_dead(kind: str) -> str:
+    if kind not in _PERHAPS_DEAD:
+        return ""
+    return f"\nIf the link does not work there either, it is dead: {REQUEST_AGAIN}."
 
 
 def _hand_in(drop_folder: str | None) -> str:

@@ -203,7 +203,10 @@ KINDS = [
     *(kind(f"{code} once", once(redirect(URL, code)), OK) for code in (301, 303, 307, 308)),
     kind("304", status(304), SERVER),
     # statuses
-    *(kind(f"{code}", status(code), SIGN_IN) for code in (401, 403, 404, 410, 422)),
+    kind("401", status(401), SIGN_IN),
+    *(kind(f"{code}", status(code), "sign-in-or-dead") for code in (403, 404, 422)),
+    kind("410", status(410), "ended-early"),
+    kind("link expired early", status(403, body=b'{"detail":"Link expired"}'), "ended-early"),
     *(kind(f"{code}, late", status(code), PERHAPS, now=LATE) for code in (401, 403, 404, 410, 422)),
     *(
         kind(f"{code}", status(code), SERVER)
@@ -212,7 +215,7 @@ KINDS = [
     kind(
         "403 stalled in its body",
         lambda x: (x.head(403, "Content-Length: 9"), x.stall()),
-        SIGN_IN,
+        "sign-in-or-dead",
         limits=HASTY,
     ),
     kind("403 challenge", status(403, "cf-mitigated: challenge", body=PAGE), "challenged"),

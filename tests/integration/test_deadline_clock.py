@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from backupd.demo import mails
+from backupd.intake.deadline import status_line
 from backupd.ledger.deliveries import State
 from tests.support import FULL
 from tests.support.campaign import campaign
@@ -278,6 +279,52 @@ def test_reloads_and_restarts_are_no_attempts(world: World) -> None:
 
     assert world.delivery(EXPORT).state is State.STORED
     assert world.delivery(EXPORT).attempts == 1
+
+
+@pytest.mark.parametrize("wall", ["forbidden", "expired"])
+def test_a_link_that_may_have_died_early_is_told_at_once_as_uncertain_and_tried_on(
+    world: World, wall: str
+) -> None:
+    world.offer(EXPORT, wall=wall)
+    world.receive(EXPORT)
+    world.tick()
+    (told,) = world.notices("sign_in_needed")
+    assert world.delivery(EXPORT).state is State.NEEDS_YOU
+    assert "If the link does not work there either, it is dead: request" in told.body
+    assert ("the link has ended" in told.body) is (wall == "expired")
+
+    world.offer(EXPORT)
+    world.live(START + timedelta(hours=2))
+
+    assert world.delivery(EXPORT).state is State.STORED
+
+
+def test_a_link_whose_own_server_says_that_it_has_ended_is_over_at_once(world: World) -> None:
+    world.offer(EXPORT, wall="expired")
+    world.receive(EXPORT, azure=True)
+    world.tick()
+
+    assert world.delivery(EXPORT).state is State.EXPIRED
+    assert "the link's signature has ended" in world.notices("expired")[0].body
+
+
+def test_the_service_managers_line_says_what_is_pending_and_for_how_long(world: World) -> None:
+    def line() -> str:
+        rooms = world.rooms
+        return status_line(2, rooms.deliveries.pending(), rooms.messages.requests(), world.clock())
+
+    assert line() == "watching 2 mailboxes, nothing pending"
+    world.rooms.messages.request(None, START)
+    assert line() == "watching 2 mailboxes, nothing pending, 1 export requested"
+    world.offer(EXPORT, wall="forbidden")
+    world.receive(EXPORT)
+    assert line() == "1 delivery pending, nearest link expires in 1 day"
+    world.tick()
+    world.clock.now += timedelta(hours=20, minutes=30)
+    left = "nearest link expires in 3 hours 30 minutes"
+    assert line() == f"1 delivery pending, 1 of them for you, {left}"
+    world.clock.now += timedelta(hours=5)
+    assert line().endswith("nearest link should be dead, tried until it is")
 
 
 SAMPLED = ("5 min", "-8 h", "10 y")

@@ -22,7 +22,9 @@ def answer(status: int, head: bytes = b"", **fields: str) -> Answer:
     [
         (False, False, 401, "sign-in-needed"),
         (False, True, 401, "expired"),
-        (False, False, 404, "sign-in-needed"),
+        (False, False, 403, "sign-in-or-dead"),
+        (False, False, 404, "sign-in-or-dead"),
+        (False, False, 410, "ended-early"),
         (False, True, 410, "expired"),
         (True, False, 403, "server-failed"),
         (True, True, 403, "expired"),
@@ -37,6 +39,31 @@ def test_wall_means_sign_in_before_the_deadline_and_perhaps_expired_after(
 
     assert outcome.kind == kind
     assert not (isinstance(outcome, Expired) and outcome.certain)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "kind"),
+    [
+        (403, b'{"detail":"Link expired"}', "ended-early"),
+        (403, b'{"detail":"This download link has expired."}', "ended-early"),
+        (404, b'{"error":{"code":"x","message":"The file was deleted"}}', "ended-early"),
+        (422, b'{"detail":"expired signature"}', "ended-early"),
+        (403, b'{"detail":"Your session has expired"}', "sign-in-or-dead"),
+        (403, b'{"detail":"token_expired"}', "sign-in-or-dead"),
+        (403, b'{"link":"x","detail":"session expired"}', "sign-in-or-dead"),
+        (401, b'{"detail":"Link expired"}', "sign-in-needed"),
+        (500, b'{"detail":"Link expired"}', "server-failed"),
+    ],
+)
+def test_an_early_death_is_told_from_a_missing_sign_in_where_the_answer_says_so(
+    status: int, said: bytes, kind: str
+) -> None:
+    early = classify(answer(status, said), Standing(anonymous=False, late=False, now=NOW))
+    late = classify(answer(status, said), Standing(anonymous=False, late=True, now=NOW))
+
+    assert early.kind == kind
+    assert late.kind in ("expired", "server-failed")
+    assert isinstance(early, SignInNeeded) or kind == "server-failed"  # whatever it says: tried on
 
 
 @pytest.mark.parametrize("status", [200, 401, 403, 429, 503])

@@ -60,6 +60,7 @@ def sign_in(
         file_name=FILE_NAME,
         kind=kind,
         time_left=left,
+        deadline=MOMENT + left if left > timedelta(0) else None,
         drop_folder=drop_folder,
         credential=credential,
     )
@@ -108,6 +109,8 @@ def samples() -> Iterator[Notice]:
     )
     yield notice.sign_in_renewed(mailbox="personal")
     yield sign_in("sign-in-needed", "/srv/backupd/drop")
+    yield sign_in("sign-in-or-dead", "/srv/backupd/drop")
+    yield sign_in("ended-early", None)
     yield sign_in("challenged", None)
     yield sign_in("too-big", None, timedelta(minutes=-5))
     yield sign_in("session-refused", None, credential="session-personal")
