@@ -11,7 +11,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,7 @@ from tests.support.stage import exports
 
 EXPORT = exports(1)[0]
 CREDENTIAL = "session-personal"
-START = datetime(2026, 11, 23, 9, 50, tzinfo=UTC)
+START = EXPORT.exported_at.replace(minute=50)
 """Shortly before an hour ends: a link made in the next one is another link."""
 
 
