@@ -22,7 +22,6 @@ from backupd.store.pins import Pins
 from backupd.store.quarantine import Quarantine
 from backupd.store.remainders import Remainders
 from backupd.store.restore import verified
-from backupd.store.sealed import is_sealed
 from backupd.store.snapshot import Snapshot, read_proof
 from backupd.store.snapshots import Snapshots
 
@@ -301,9 +300,8 @@ class Check:
             self._bytes += path.stat().st_size
             if not self._quarantine.is_intact(path):
                 self._problem(path, "its bytes do not match its name")
-        for path in sorted(self._paths.quarantine.glob("*.json")):
-            if not is_sealed(path.read_bytes()):
-                self._problem(path, "note damaged: the file that it speaks of is checked apart")
+        for path in self._quarantine.damaged_notes():
+            self._problem(path, "note damaged: the file that it speaks of is checked apart")
 
     def _foreign_files(self) -> None:
         found = sorted(path for path in self._paths.packs.rglob("*") if not path.is_dir())

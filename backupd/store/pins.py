@@ -82,8 +82,15 @@ class Pins:
     def _read(self, path: Path) -> Pin:
         try:
             name = os.fsencode(path.name)
-            return unseal(self._envelope.unseal(Purpose.PIN, name, path.read_bytes()), Pin)
+            pin = unseal(self._envelope.unseal(Purpose.PIN, name, path.read_bytes()), Pin)
         except (OSError, Forged, SealBroken) as error:
-            raise RepositoryDamaged(
-                f'read pin "{path.name}": {error}', "remove the file and pin the snapshot again"
-            ) from error
+            raise _damaged(path, str(error)) from error
+        if pin.snapshot != path.name:
+            raise _damaged(path, "it is the pin of another snapshot")
+        return pin
+
+
+def _damaged(path: Path, cause: str) -> RepositoryDamaged:
+    return RepositoryDamaged(
+        f'read pin "{path.name}": {cause}', "remove the file and pin the snapshot again"
+    )

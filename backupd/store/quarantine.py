@@ -25,7 +25,7 @@ from backupd.store.fsio import (
     temporary,
 )
 from backupd.store.paths import Paths
-from backupd.store.sealed import seal
+from backupd.store.sealed import SealBroken, seal, unseal
 from backupd.store.snapshot import Origin
 
 Progress = Callable[[str, int, int], None]
@@ -35,8 +35,9 @@ _SEALED_FILE, _SEALED_NOTE = ".sealed", ".note"
 
 
 class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands beside a quarantined file."""
+    """What stands beside a quarantined file; `name` is that of the file, without its suffix."""
 
+    name: str
     rule: str
     detail: str
     file_name: str | None
@@ -95,6 +96,18 @@ class Quarantine:
             return False
         return self._envelope.file_name(digest.digest()) == path.stem
 
+    def damaged_notes(self) -> Iterator[Path]:
+        """Yield each note that is not what was written beside its file."""
+        for path in sorted(self._paths.quarantine.glob(f"*{self._note_suffix}")):
+            try:
+                data = self._envelope.unseal(
+                    Purpose.REFUSAL, os.fsencode(path.stem), path.read_bytes()
+                )
+                if unseal(data, _Refusal).name != path.stem:
+                    yield path
+            except (OSError, Forged, SealBroken):
+                yield path
+
     def release(self, selector: str, target: Path) -> int:
         """Write the received bytes to `target`, verified before it gets its name; return the size.
 
@@ -129,12 +142,11 @@ class Quarantine:
         return file.size
 
     def _note(self, name: str, rule: str, detail: str, origin: Origin) -> None:
-        beside = self._paths.quarantine / (
-            name + (_SEALED_NOTE if self._envelope.encrypted else _NOTE)
-        )
+        beside = self._paths.quarantine / f"{name}{self._note_suffix}"
         if beside.exists():
             return
         note = _Refusal(
+            name=name,
             rule=rule,
             detail=detail,
             file_name=origin.file_name,
@@ -153,6 +165,10 @@ class Quarantine:
     @property
     def _suffix(self) -> str:
         return _SEALED_FILE if self._envelope.encrypted else _FILE
+
+    @property
+    def _note_suffix(self) -> str:
+        return _SEALED_NOTE if self._envelope.encrypted else _NOTE
 
 
 def _hash(chunks: Iterable[bytes]) -> bytes:
