@@ -9,6 +9,8 @@ import pytest
 from backupd.errors import BackupdError, StorageFull
 from backupd.store.repository import Repository
 from backupd.store.retention import Policy
+from tests.support.campaign import campaign
+from tests.support.operations import KINDS, RepositoryKind, name_of
 from tests.support.retention import (
     LAST,
     Action,
@@ -23,24 +25,31 @@ from tests.support.retention import (
 from tests.support.storing import FULL, KILLED, Fault, FaultyFs, copied, files_below, sample
 
 WEEKS = 4
-KINDS = ["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE"] if FULL else ["EIO", "ENOSPC"]
+ERRORS = ["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE"] if FULL else ["EIO", "ENOSPC"]
 ACTIONS: dict[str, Action] = {"forget": forget, "prune": prune}
 
 
+@pytest.fixture(scope="module", params=KINDS, ids=name_of)
+def kind(request: pytest.FixtureRequest) -> RepositoryKind:
+    """Each kind of repository."""
+    found: RepositoryKind = request.param
+    return found
+
+
 @pytest.fixture(scope="module")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def templates(kind: RepositoryKind, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Closed repositories: one to forget in, and one to prune where that was done."""
-    whole = weeks(tmp_path_factory.mktemp("retention"), WEEKS)
+    whole = weeks(tmp_path_factory.mktemp("retention"), WEEKS, kind)
     thinned = copied(whole, whole.parent / "thinned")
-    with Repository.open(thinned) as repository:
+    with kind.open(thinned, False, None) as repository:
         forget(repository)
     return {"forget": whole, "prune": thinned}
 
 
-def names(template: Path, place: Path, action: Action) -> list[str]:
+def names(kind: RepositoryKind, template: Path, place: Path, action: Action) -> list[str]:
     """Name every file operation of an action."""
     files = FaultyFs()
-    with Repository.open(copied(template, place), files=files) as repository:
+    with kind.open(copied(template, place), False, files) as repository:
         action(repository)
     return files.names
 
@@ -48,38 +57,64 @@ def names(template: Path, place: Path, action: Action) -> list[str]:
 @pytest.mark.parametrize("how", ["before", "half", "after"])
 @pytest.mark.parametrize("verb", ACTIONS)
 def test_killed_anywhere_nothing_needed_is_lost(
-    templates: dict[str, Path], tmp_path: Path, verb: str, how: str
+    kind: RepositoryKind, templates: dict[str, Path], tmp_path: Path, verb: str, how: str
 ) -> None:
-    operations = names(templates[verb], tmp_path / "counted", ACTIONS[verb])
+    kills = campaign(f"kill -9 with remainders: {verb}, {kind.name}")
+    operations = names(kind, templates[verb], tmp_path / "counted", ACTIONS[verb])
     points = [n for n, name in enumerate(operations) if how != "half" or name == "write"]
 
-    for point in (points[i] for i in sample(len(points), 7)):
+    for point in (points[i] for i in sample(len(points), kind.of(7))):
         place = copied(templates[verb], tmp_path / f"{how}-{point}")
-        assert killed(place, Fault(point, how), ACTIONS[verb]) == KILLED
-        examine(place, f"{verb} {how} {operations[point]} {point}")
+        with kills.case(how, point):
+            assert killed(kind, place, Fault(point, how), ACTIONS[verb]) == KILLED
+            examine(kind, place, f"{verb} {how} {operations[point]} {point}")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("verb", ACTIONS)
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for-ever"])
 def test_failed_operation_is_told_and_nothing_needed_is_lost(
-    templates: dict[str, Path], tmp_path: Path, verb: str, kind: str, for_ever: bool
+    kind: RepositoryKind,
+    templates: dict[str, Path],
+    tmp_path: Path,
+    verb: str,
+    error: str,
+    for_ever: bool,
 ) -> None:
-    operations = names(templates[verb], tmp_path / "counted", ACTIONS[verb])
+    failures = campaign(f"failed file operation with remainders: {verb}, {kind.name}")
+    operations = names(kind, templates[verb], tmp_path / "counted", ACTIONS[verb])
 
-    for point in sample(len(operations), 6):
-        place = copied(templates[verb], tmp_path / f"{kind}-{point}")
-        error = failure(place, Fault(point, kind, for_ever), ACTIONS[verb])
-        where = f"{verb} {kind} {operations[point]} {point}"
-        tidying = operations[point] in ("unlink", "rmdir")
-        assert error is not None or tidying, where
-        if kind in ("ENOSPC", "EDQUOT") and error is not None:
-            assert isinstance(error, StorageFull), where
-        examine(place, where)
+    for point in sample(len(operations), kind.of(6)):
+        place = copied(templates[verb], tmp_path / f"{error}-{point}")
+        with failures.case(f"{error} {'for ever' if for_ever else 'once'}", point):
+            told = failure(kind, place, Fault(point, error, for_ever), ACTIONS[verb])
+            where = f"{verb} {error} {operations[point]} {point}"
+            tidying = operations[point] in ("unlink", "rmdir")
+            assert told is not None or tidying, where
+            if error in ("ENOSPC", "EDQUOT") and told is not None:
+                assert isinstance(told, StorageFull), where
+            examine(kind, place, where)
 
 
-def failure(place: Path, fault: Fault, action: Action) -> BackupdError | None:
-    with Repository.open(place, files=FaultyFs(fault)) as repository:
+@pytest.mark.parametrize("verb", ACTIONS)
+def test_short_writes_lose_nothing(
+    kind: RepositoryKind, templates: dict[str, Path], tmp_path: Path, verb: str
+) -> None:
+    """Half of what is asked is written, at each write in turn and at all of them."""
+    shorts = campaign(f"short writes with remainders: {verb}, {kind.name}")
+    operations = names(kind, templates[verb], tmp_path / "counted", ACTIONS[verb])
+    writes = [number for number, name in enumerate(operations) if name == "write"]
+
+    for number in [-1, *(writes[i] for i in sample(len(writes), kind.of(4)))]:
+        place = copied(templates[verb], tmp_path / f"short-{number}")
+        with shorts.case("half, always" if number < 0 else "half, once", number):
+            fault = Fault(max(number, 0), "short", for_ever=number < 0)
+            assert failure(kind, place, fault, ACTIONS[verb]) is None
+            examine(kind, place, f"{verb} short write {number}")
+
+
+def failure(kind: RepositoryKind, place: Path, fault: Fault, action: Action) -> BackupdError | None:
+    with kind.open(place, False, FaultyFs(fault)) as repository:
         try:
             action(repository)
         except BackupdError as error:
@@ -87,9 +122,9 @@ def failure(place: Path, fault: Fault, action: Action) -> BackupdError | None:
     return None
 
 
-def examine(place: Path, where: str) -> None:
+def examine(kind: RepositoryKind, place: Path, where: str) -> None:
     """The state is whole; the work can be ended; what had to stay is there."""
-    with Repository.open(place, write=True) as repository:
+    with kind.open(place, True, None) as repository:
         assert not list(repository.incoming.iterdir()), where
         contents = [b"".join(repository.rebuild(s)) for s in repository.snapshots()]
         everything = [week(number) for number in range(WEEKS)]
@@ -113,18 +148,18 @@ def examine(place: Path, where: str) -> None:
 
 
 def test_full_disk_leaves_everything_and_room_makes_it_work(
-    templates: dict[str, Path], tmp_path: Path
+    kind: RepositoryKind, templates: dict[str, Path], tmp_path: Path
 ) -> None:
     """Prune needs room for what it writes anew; without it nothing is removed."""
     place = copied(templates["prune"], tmp_path / "r")
     before = {name for name in files_below(place) if name.startswith("packs/")}
     files = FaultyFs(Fault(2, "ENOSPC", for_ever=True))
-    with Repository.open(place, files=files) as repository, pytest.raises(StorageFull):
+    with kind.open(place, False, files) as repository, pytest.raises(StorageFull):
         prune(repository)
     assert {name for name in files_below(place) if name.startswith("packs/")} == before
 
     size = pack_bytes(place)
-    with Repository.open(place) as repository:
+    with kind.open(place, False, None) as repository:
         prune(repository)
     assert pack_bytes(place) < size
 

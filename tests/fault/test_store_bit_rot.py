@@ -5,16 +5,28 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from backupd.catalog import Catalog, CatalogDamaged
-from backupd.errors import BackupdError, RepositoryDamaged, RepositoryRefused
-from backupd.store.repository import Subset
+from backupd.errors import BackupdError, CredentialError, RepositoryDamaged, RepositoryRefused
+from backupd.store.repository import Origin, Subset
+from backupd.store.retention import Policy
 from tests.support.campaign import campaign
-from tests.support.operations import KINDS, RepositoryKind, refuse
-from tests.support.storing import FULL, copied, files_below, put, week
+from tests.support.operations import KINDS, NOW, PLAIN, RepositoryKind, refuse
+from tests.support.storing import (
+    FULL,
+    conversation,
+    copied,
+    export_bytes,
+    files_below,
+    origin,
+    put,
+    sample,
+    week,
+)
 
 SEED = 20261123
 ROUNDS = 10
@@ -42,6 +54,24 @@ def template(kind: RepositoryKind, tmp_path_factory: pytest.TempPathFactory) -> 
     return root / "repository"
 
 
+@pytest.fixture(scope="module")
+def full(kind: RepositoryKind, template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, and two files of every kind: pins, remainders of older exports, refused files."""
+    root = tmp_path_factory.mktemp("full")
+    place = copied(template, root / "repository")
+    with kind.open(place, False, None) as repository:
+        for number in (1, 2):
+            source = root / f"older-{number}.zip"
+            source.write_bytes(export_bytes([conversation(900 + number)]))
+            received = datetime(2026, 10, number, tzinfo=UTC)
+            repository.add(source, Origin(source.name, received, "import"))
+            keeping = repository.keeping
+            assert keeping.forget(keeping.plan_forget(Policy(last=3), NOW)) is not None
+            assert keeping.pin(repository.snapshots()[number], NOW)
+            repository.quarantine(source, "no-zip", "says the test", origin())
+    return place
+
+
 def overwrite(path: Path, data: bytes) -> None:
     path.chmod(0o600)
     path.write_bytes(data)
@@ -53,22 +83,25 @@ def flipped(data: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-def found(kind: RepositoryKind, place: Path) -> list[str]:
+def found(kind: RepositoryKind, place: Path, cache: Path | None = None) -> list[str]:
     """Check the repository; return the files that are named, or that it does not open."""
     try:
-        with kind.open(place, False, None) as repository:
+        with kind.open_by_any_key(place, cache) as repository:
             return [problem.path for problem in repository.check(read_data=True).problems]
     except (RepositoryDamaged, RepositoryRefused) as told:
         named = "header" in told.message  # also where a flipped bit looks like a newer format
         return ["backupd-repository.json"] if named else []
+    except CredentialError as told:
+        named = "2 key file(s) are damaged" in told.message
+        return [f"keys/{path.name}" for path in (place / "keys").iterdir()] if named else []
 
 
-def restorable(kind: RepositoryKind, place: Path) -> list[bytes]:
+def restorable(kind: RepositoryKind, place: Path, cache: Path | None = None) -> list[bytes]:
     """Return what can still be given back; a wrong byte would be among it."""
     contents = []
     with (
-        suppress(RepositoryDamaged, RepositoryRefused),
-        kind.open(place, False, None) as repository,
+        suppress(RepositoryDamaged, RepositoryRefused, CredentialError),
+        kind.open_by_any_key(place, cache) as repository,
     ):
         for snapshot in repository.snapshots():
             with suppress(BackupdError):
@@ -85,14 +118,14 @@ def chosen(names: list[str], dice: random.Random) -> str:
 
 @pytest.mark.parametrize("part", range(ROUNDS))
 def test_every_flipped_bit_is_found_and_no_wrong_byte_given_back(
-    kind: RepositoryKind, template: Path, tmp_path: Path, part: int
+    kind: RepositoryKind, full: Path, tmp_path: Path, part: int
 ) -> None:
     flips = campaign(f"flipped bits, {kind.name}", seed=SEED)
-    place = copied(template, tmp_path / "r")
+    place = copied(full, tmp_path / "r")
     dice = random.Random(SEED + part)
     originals = {name: (place / name).read_bytes() for name in sorted(files_below(place))}
 
-    for _ in range(FLIPS // ROUNDS):
+    for _ in range(kind.of(FLIPS // ROUNDS)):
         name = chosen(list(originals), dice)
         bit = dice.randrange(len(originals[name]) * 8)
         with flips.case(name.split("/")[0], f"{name} {bit}"):
@@ -101,7 +134,7 @@ def test_every_flipped_bit_is_found_and_no_wrong_byte_given_back(
             assert name in problems, f"{name} bit {bit} (seed {SEED}): {problems}"
             contents = restorable(kind, place)
             assert all(content in WEEKS for content in contents), f"{name} bit {bit}"
-            if name.split("/")[0] in ("proofs", "quarantine"):
+            if name.split("/")[0] not in ("packs", "snapshots", "backupd-repository.json"):
                 assert contents == WEEKS, "nothing that restores depends on it"
         overwrite(place / name, originals[name])
 
@@ -109,8 +142,15 @@ def test_every_flipped_bit_is_found_and_no_wrong_byte_given_back(
     assert restorable(kind, place) == WEEKS
 
 
-def derived_files(place: Path) -> Iterator[Path]:
-    return (path for path in (place / "cache").iterdir() if path.stat().st_size)
+def derived(kind: RepositoryKind, place: Path) -> Path:
+    """Return where derived files lie; those of an encrypted repository beside it."""
+    with kind.open(place, False, None, place.parent / "cache") as repository:
+        assert repository.derived is not None
+        return repository.derived
+
+
+def derived_files(directory: Path) -> Iterator[Path]:
+    return (path for path in directory.iterdir() if path.stat().st_size)
 
 
 @pytest.mark.parametrize("file", ["index.sqlite", "catalog.sqlite"])
@@ -120,32 +160,32 @@ def test_damaged_cache_changes_no_answer(
     """At worst the index is built anew on request; no answer is wrong, no error is SQLite's."""
     flips = campaign(f"damaged {file}, {kind.name}", seed=SEED)
     place = copied(template, tmp_path / "r")
+    cache = derived(kind, place)
     counts = catalog_counts(kind, place)
-    if not (place / "cache" / file).exists():
-        return
-    good = {path: path.read_bytes() for path in derived_files(place)}
-    damaged = place / "cache" / file
+    good = {path: path.read_bytes() for path in derived_files(cache)}
+    damaged = cache / file
     dice = random.Random(SEED)
 
-    for number in range(CACHE_FLIPS):
-        for path in (place / "cache").iterdir():
+    for number in range(kind.of(CACHE_FLIPS)):
+        for path in cache.iterdir():
             path.unlink()
         for path, data in good.items():
             path.write_bytes(data)
-        how, data = spoiled(good[damaged], number, dice)
+        how, spoilt = spoiled(good[damaged], number, dice)
         with flips.case(how.split()[0], f"{how} {number}"):
-            damaged.write_bytes(data)
-            assert all(content in WEEKS for content in restorable(kind, place)), how
-            with kind.open(place, False, None) as repository:
+            damaged.unlink() if spoilt is None else damaged.write_bytes(spoilt)
+            given = restorable(kind, place, tmp_path / "cache")
+            assert all(content in WEEKS for content in given), how
+            with kind.open(place, False, None, tmp_path / "cache") as repository:
                 repository.rebuild_index()
-            assert restorable(kind, place) == WEEKS, how
-            assert found(kind, place) == [], how
+            assert restorable(kind, place, tmp_path / "cache") == WEEKS, how
+            assert found(kind, place, tmp_path / "cache") == [], how
             if file == "catalog.sqlite":
                 assert catalog_counts(kind, place) == counts, how
 
 
-def spoiled(data: bytes, number: int, dice: random.Random) -> tuple[str, bytes]:
-    """Return what was done to a file, and its bytes afterwards."""
+def spoiled(data: bytes, number: int, dice: random.Random) -> tuple[str, bytes | None]:
+    """Return what was done to a file, and its bytes afterwards; None if it was deleted."""
     match number:
         case 0:
             return "emptied", b""
@@ -155,6 +195,8 @@ def spoiled(data: bytes, number: int, dice: random.Random) -> tuple[str, bytes]:
             return "zeroed page", data[:4096] + bytes(4096) + data[8192:]
         case 3:
             return "noise", random.Random(SEED).randbytes(len(data))
+        case 4:
+            return "deleted", None
         case _:
             bit = dice.randrange(len(data) * 8)
             return f"flipped {bit}", flipped(data, bit)
@@ -169,8 +211,8 @@ def catalog_counts(kind: RepositoryKind, place: Path) -> list[object]:
 
 
 def catalog_counts_at_once(kind: RepositoryKind, place: Path) -> list[object]:
-    with kind.open(place, False, None) as repository:
-        catalog = Catalog.open(place / "cache" / "catalog.sqlite")
+    with kind.open(place, False, None, place.parent / "cache") as repository:
+        catalog = Catalog.open(repository.catalog)
         try:
             catalog.sync(repository)
             return [catalog.counts(snapshot.id) for snapshot in repository.snapshots()]
@@ -205,19 +247,24 @@ def damage_of(harm: str) -> Callable[[Path, Path], None]:
 HARMS = ("zeroed", "swapped", "replaced", "truncated", "grown", "emptied")
 
 
+KEPT = ("packs", "snapshots", "proofs", "pins", "remainders", "quarantine", "keys")
+
+
 @pytest.mark.parametrize("harm", HARMS)
-@pytest.mark.parametrize("directory", ["packs", "snapshots", "proofs"])
+@pytest.mark.parametrize("directory", KEPT)
 def test_damaged_file_is_named(
-    kind: RepositoryKind, template: Path, tmp_path: Path, harm: str, directory: str
+    kind: RepositoryKind, full: Path, tmp_path: Path, harm: str, directory: str
 ) -> None:
+    """Each file in turn; the other is the one before it of the same suffix."""
     damage = campaign(f"damaged files, {kind.name}")
-    count = sum(name.startswith(directory) for name in files_below(template))
-    for number in range(count):
-        place = copied(template, tmp_path / str(number))
-        names = sorted(name for name in files_below(place) if name.startswith(directory))
-        mine, other = names[number], names[number - 1]
+    names = sorted(name for name in files_below(full) if name.startswith(directory))
+    assert len(names) > 1 or (directory, kind) == ("keys", PLAIN)
+    for number in sample(len(names), kind.of(4)):
+        place = copied(full, tmp_path / str(number))
+        mine = names[number]
+        like = [name for name in names if Path(name).suffix == Path(mine).suffix]
         with damage.case(harm, mine):
-            damage_of(harm)(place / mine, place / other)
+            damage_of(harm)(place / mine, place / like[like.index(mine) - 1])
 
             assert mine in found(kind, place)
             assert all(content in WEEKS for content in restorable(kind, place))

@@ -14,7 +14,7 @@ import pytest
 from backupd.errors import ExitCode, RepositoryLocked
 from backupd.store.repository import Repository
 from tests.support.campaign import campaign
-from tests.support.operations import KINDS, PLAIN, RepositoryKind
+from tests.support.operations import KINDS, PLAIN, RepositoryKind, kind_named
 from tests.support.storing import FULL, origin, week
 from tests.support.syscalls import program, run
 
@@ -51,8 +51,7 @@ WRITING: tuple[Callable[[Repository, random.Random], None], ...] = (add_some, re
 def work(kind: str, place: Path, seed: int, steps: int) -> None:
     """Do random things; any error but a refused lock ends the process with code 1."""
     dice = random.Random(seed)
-    chosen = next(known for known in KINDS if known.name == kind)
-    with chosen.open(place, False, None) as repository:
+    with kind_named(kind).open(place, False, None) as repository:
         for _ in range(steps):
             action = dice.choice((*READING, *WRITING))
             try:

@@ -20,10 +20,12 @@ from tests.support.operations import (
     OPERATIONS,
     Operation,
     RepositoryKind,
+    cases,
     examine,
     held,
     make_sources,
     make_template,
+    name_of,
 )
 from tests.support.storing import FULL, copied, sample
 
@@ -47,8 +49,7 @@ def lives(luck: Luck) -> range:
     return range(MIXED if luck is Luck.MIXED else 1)
 
 
-@pytest.mark.parametrize("operation", CHANGING, ids=lambda operation: operation.name)
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize(("kind", "operation"), cases(CHANGING), ids=name_of)
 def test_whatever_the_disk_kept_nothing_is_lost(
     kind: RepositoryKind, operation: Operation, tmp_path: Path
 ) -> None:
@@ -58,7 +59,7 @@ def test_whatever_the_disk_kept_nothing_is_lost(
     place = copied(template, tmp_path / "recorded")
     history = recorded(kind, operation, place, sources, Recorder)
 
-    for step in sample(len(history), MOST):
+    for step in sample(len(history), kind.of(MOST)):
         for luck in Luck:
             for life in lives(luck):
                 with states.case(f"{luck.value} {life}", step):

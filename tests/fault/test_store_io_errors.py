@@ -9,14 +9,14 @@ import pytest
 from backupd.errors import BackupdError, StorageFull
 from tests.support.campaign import campaign
 from tests.support.operations import (
-    KINDS,
-    OPERATIONS,
     Operation,
     RepositoryKind,
+    cases,
     examine,
     held,
     make_sources,
     make_template,
+    name_of,
 )
 from tests.support.storing import FULL, Fault, FaultyFs, copied, sample
 
@@ -40,8 +40,7 @@ def attempt(
 
 
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for-ever"])
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize(("kind", "operation"), cases(), ids=name_of)
 def test_failed_operation_is_told_and_harms_nothing(
     kind: RepositoryKind, operation: Operation, for_ever: bool, tmp_path: Path
 ) -> None:
@@ -53,7 +52,7 @@ def test_failed_operation_is_told_and_harms_nothing(
     attempt(kind, operation, copied(template, tmp_path / "counted"), sources, counted)
 
     for error in ERRORS:
-        for point in sample(len(counted.names), MOST):
+        for point in sample(len(counted.names), kind.of(MOST)):
             how = f"{error} {'for ever' if for_ever else 'once'}"
             where = f"{how} {counted.names[point]} {point}"
             place = copied(template, tmp_path / f"{error}-{point}")
@@ -74,16 +73,21 @@ def assert_not_synced_again(files: FaultyFs, point: int) -> None:
         assert {name for name, path in later if path == files.paths[point]} <= {"unlink"}
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize(("kind", "operation"), cases(), ids=name_of)
 def test_short_writes_lose_nothing(
     kind: RepositoryKind, operation: Operation, tmp_path: Path
 ) -> None:
-    """A system that writes half of what it is asked, always, costs time only."""
+    """Half of what is asked is written, at each write in turn and at all of them."""
+    shorts = campaign(f"short writes: {operation.name}, {kind.name}")
     sources = make_sources(tmp_path / "sources")
-    place = make_template(kind, operation, tmp_path / "r", sources)
+    template = make_template(kind, operation, tmp_path / "template", sources)
+    counted = FaultyFs()
+    attempt(kind, operation, copied(template, tmp_path / "counted"), sources, counted)
+    writes = [number for number, name in enumerate(counted.names) if name == "write"]
 
-    with campaign(f"short writes, {kind.name}").case("half, always", operation.name):
-        files = FaultyFs(Fault(0, "short", for_ever=True))
-        assert attempt(kind, operation, place, sources, files) is None
-        examine(kind, operation, place, sources, "short writes")
+    for number in [-1, *(writes[i] for i in sample(len(writes), 2))]:
+        place = copied(template, tmp_path / f"short-{number}")
+        with shorts.case("half, always" if number < 0 else "half, once", number):
+            files = FaultyFs(Fault(max(number, 0), "short", for_ever=number < 0))
+            assert attempt(kind, operation, place, sources, files) is None
+            examine(kind, operation, place, sources, f"short write {number}")

@@ -18,39 +18,47 @@ from backupd.errors import BackupdError
 from tests.support import FULL, images
 from tests.support.campaign import campaign
 from tests.support.operations import (
-    OPERATIONS,
+    KINDS,
     PLAIN,
+    RepositoryKind,
     Weeks,
     adding,
     held,
     make_sources,
     make_template,
+    name_of,
+    operation_named,
     source_of,
 )
+from tests.support.sealing import handed_over
 from tests.support.storing import sample
 from tests.support.syscalls import KILLED, Point, killed_at, points, program, run
 
 MOST = 10
 FILE_SYSTEMS = ["ext4", "xfs"] if FULL else ["ext4"]
-ADD = next(operation for operation in OPERATIONS if operation.name == "add")
+ADD = operation_named("add")
 _ACKNOWLEDGED = re.compile(r"week-(\d)\.zip: snapshot ")
 
 
 class Disk:
     """An image with a repository that holds week 1; weeks 2 and 3 are imported and cut off."""
 
-    def __init__(self, kind: str, module: str, directory: Path) -> None:
-        images.require(kind, directory)
-        self._gold = images.make(kind, directory / "gold")
+    def __init__(self, kind: RepositoryKind, disk: str, module: str, directory: Path) -> None:
+        images.require(disk, directory)
+        self.kind = kind
+        self._gold = images.make(disk, directory / "gold")
         self._image = directory / "image"
         self._after = directory / "after"
         self._place = directory / "mounted"
         self.sources = make_sources(directory / "sources")
-        template = make_template(PLAIN, ADD, directory / "template", self.sources)
+        template = make_template(kind, ADD, directory / "template", self.sources)
         with images.mounted(self._gold, self._place):
             shutil.copytree(template, self.repository)
         zips = [source_of(self.sources, number) for number in (2, 3)]
         self._command = program("-m", module, "--repository", self.repository, "import", *zips)
+        if kind.keys is not None:
+            secrets = handed_over(kind.keys.passphrase, directory / "credentials")
+            self._command = ["env", f"CREDENTIALS_DIRECTORY={secrets}", *self._command]
         with self._fresh():
             self.points = points(self._command, self.repository, directory / "trace")
 
@@ -74,43 +82,53 @@ class Disk:
             examine(self.repository, acknowledged)
 
 
-def whole(place: Path, acknowledged: Weeks, sources: Path) -> None:
-    """Assert that it opens, that all acknowledged exports restore, and that the rest goes in."""
-    with PLAIN.open(place, True, None) as repository:
-        assert not list(repository.incoming.iterdir())
-        weeks = held(repository)
-        assert set(weeks) >= {1, *acknowledged}
-        assert len(weeks) == len(repository.snapshots()) == len(set(weeks))
-        problems = repository.check(read_data=True).problems
-        assert problems == (), [problem.text for problem in problems]
-        for number in (2, 3):
-            adding(number)(repository, sources)
-        assert held(repository) == (1, 2, 3)
+def whole(disk: Disk) -> Callable[[Path, Weeks], None]:
+    """Return what asserts that it opens, that all acknowledged restore, and that the rest goes in.
+
+    The first argument is the repository, the second the weeks that were acknowledged.
+    """
+
+    def examine(place: Path, acknowledged: Weeks) -> None:
+        with disk.kind.open(place, True, None) as repository:
+            assert not list(repository.incoming.iterdir())
+            weeks = held(repository)
+            assert set(weeks) >= {1, *acknowledged}
+            assert len(weeks) == len(repository.snapshots()) == len(set(weeks))
+            problems = repository.check(read_data=True).problems
+            assert problems == (), [problem.text for problem in problems]
+            for number in (2, 3):
+                adding(number)(repository, disk.sources)
+            assert held(repository) == (1, 2, 3)
+
+    return examine
 
 
-@pytest.mark.parametrize("kind", FILE_SYSTEMS)
-def test_power_cut_loses_nothing_that_was_acknowledged(kind: str, tmp_path: Path) -> None:
-    cuts = campaign(f"power cut, {kind}")
-    disk = Disk(kind, "backupd", tmp_path)
+@pytest.mark.parametrize("file_system", FILE_SYSTEMS)
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_power_cut_loses_nothing_that_was_acknowledged(
+    kind: RepositoryKind, file_system: str, tmp_path: Path
+) -> None:
+    cuts = campaign(f"power cut, {file_system}, {kind.name}")
+    disk = Disk(kind, file_system, "backupd", tmp_path)
 
-    for point in [*(disk.points[n] for n in sample(len(disk.points), MOST)), None]:
+    for point in [*(disk.points[n] for n in sample(len(disk.points), kind.of(MOST))), None]:
         where = f"{point.call} {point.number}" if point else "end"
         with cuts.case("cut", where):
-            disk.survives(point, lambda place, weeks: whole(place, weeks, disk.sources))
+            disk.survives(point, whole(disk))
 
 
-@pytest.mark.parametrize("kind", FILE_SYSTEMS)
-def test_power_cut_without_fsync_is_caught(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file_system", FILE_SYSTEMS)
+def test_power_cut_without_fsync_is_caught(file_system: str, tmp_path: Path) -> None:
     """The negative control: a program that only promises durability loses exports here."""
-    control = campaign(f"power cut, {kind}, fsync taken out: caught")
-    disk = Disk(kind, "tests.support.forgetful", tmp_path)
+    control = campaign(f"power cut, {file_system}, fsync taken out: caught")
+    disk = Disk(PLAIN, file_system, "tests.support.forgetful", tmp_path)
     later = disk.points[len(disk.points) // 2 :]
     cuts = [*(later[n] for n in sample(len(later), 3)), None]
     caught = 0
 
     for point in cuts:
         try:
-            disk.survives(point, lambda place, weeks: whole(place, weeks, disk.sources))
+            disk.survives(point, whole(disk))
         except (AssertionError, BackupdError):
             caught += 1
     control.note = f"{caught} of {len(cuts)} cuts found an export lost or torn"

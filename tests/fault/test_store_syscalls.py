@@ -9,13 +9,15 @@ import pytest
 from tests.support import needs
 from tests.support.campaign import campaign
 from tests.support.operations import (
-    KINDS,
-    OPERATIONS,
+    PLAIN,
     Operation,
     RepositoryKind,
+    cases,
     examine,
     make_sources,
     make_template,
+    name_of,
+    operation_named,
     source_of,
 )
 from tests.support.storing import FULL, copied, sample
@@ -23,13 +25,15 @@ from tests.support.syscalls import KILLED, Point, failed_at, killed_at, points, 
 
 MOST = 2
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE") if FULL else ("EIO", "ENOSPC")
-TRIED = KINDS if FULL else KINDS[:1]  # the rest of the program is the same for all kinds
-BY_COMMAND = tuple(operation for operation in OPERATIONS if operation.name == "add")
+ADD = operation_named("add")
+# What is around the store is the same for all kinds.
+TRIED = [case for case in cases() if FULL or case[0] is PLAIN or case[1] is ADD]
+BY_COMMAND = cases([ADD])
 
 
 def command_of(kind: RepositoryKind, operation: Operation, place: Path, sources: Path) -> list[str]:
     """Return the command that does an operation: the program's own `import`, where it is one."""
-    if operation in BY_COMMAND and kind.name == "plain":
+    if operation is ADD and kind is PLAIN:
         zip_file = source_of(sources, 2)
         return program("-m", "backupd", "--repository", place, "import", zip_file)
     module = "tests.support.operations"
@@ -56,8 +60,7 @@ class Scene:
         return [(f"{n:04d}x", self.points[n]) for n in sample(len(self.points), most)]
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-@pytest.mark.parametrize("kind", TRIED, ids=lambda kind: kind.name)
+@pytest.mark.parametrize(("kind", "operation"), TRIED, ids=name_of)
 def test_operation_killed_at_a_system_call_is_whole_or_absent(
     kind: RepositoryKind, operation: Operation, tmp_path: Path
 ) -> None:
@@ -74,8 +77,7 @@ def test_operation_killed_at_a_system_call_is_whole_or_absent(
 
 
 @pytest.mark.parametrize("error", ERRORS)
-@pytest.mark.parametrize("operation", BY_COMMAND, ids=lambda operation: operation.name)
-@pytest.mark.parametrize("kind", TRIED, ids=lambda kind: kind.name)
+@pytest.mark.parametrize(("kind", "operation"), BY_COMMAND, ids=name_of)
 def test_failed_system_call_is_told_and_harms_nothing(
     kind: RepositoryKind, operation: Operation, error: str, tmp_path: Path
 ) -> None:

@@ -21,8 +21,8 @@ from backupd.store.frames import Codec
 from backupd.store.fsio import FileSystem, NewFile, temporary
 from backupd.store.naming import Kind, frame_name
 from backupd.store.packs import ObjectEntry, PackDamaged, PackWriter, frame_context, read_directory
-from backupd.store.repository import Access, Repository
-from tests.support.sealing import RECOVERY, changed, flipped, made, new_keys, opened
+from backupd.store.repository import Repository
+from tests.support.sealing import by_recovery_key, changed, flipped, made, new_keys, opened
 from tests.support.storing import copied, put, sample, week
 
 TRAILER = struct.Struct("<QQ32s16s")
@@ -125,7 +125,7 @@ def opened_by_another_key(place: Path) -> Repository:
     try:
         return opened(place)
     except BackupdError:
-        return Repository.open(place, access=Access(recovery_key=lambda: RECOVERY, cache="memory"))
+        return Repository.open(place, access=by_recovery_key())
 
 
 def test_files_of_two_snapshots_cannot_be_swapped(template: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 from backupd.errors import BackupdError, UsageError
 from backupd.store.repository import Repository
 from tests.support import FULL
-from tests.support.operations import KINDS, RepositoryKind
+from tests.support.operations import KINDS, RepositoryKind, kind_named
 from tests.support.storing import (
     KILLED,
     Fault,
@@ -34,8 +34,7 @@ from tests.support.storing import (
 
 def add_struck(kind: str, place: Path, source: Path, fault: Fault) -> None:
     """Add an export in a process that ends on the way."""
-    chosen = next(known for known in KINDS if known.name == kind)
-    with chosen.open(place, False, FaultyFs(fault)) as repository:
+    with kind_named(kind).open(place, False, FaultyFs(fault)) as repository:
         repository.add(source, origin())
 
 

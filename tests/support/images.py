@@ -6,12 +6,14 @@ what was not made durable is gone, exactly as after pulling the plug; mounting r
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
+import multiprocessing
 import os
-import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from tests.support import needs
 SIZES = {"ext4": 64 << 20, "xfs": 300 << 20}
 _SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = 2
+_NEW_MOUNTS, _NEW_USERS = 0x00020000, 0x10000000
 
 
 def system(*command: str | Path) -> None:
@@ -98,15 +101,48 @@ def cut(place: Path) -> None:
 
 
 @contextmanager
-def small_disk(size: int, place: Path) -> Iterator[Path]:
-    """Mount a memory file system of `size` bytes for a block; skip where that is not allowed."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a small disk needs root")
-    place.mkdir(exist_ok=True)
+def private_mounts() -> Iterator[ProcessPoolExecutor]:
+    """Give a process with mounts of its own for a block; skip where that is not allowed.
+
+    Nobody else sees them, and none is left however the process ends. What is to be done there must
+    be a function of a module, its arguments plain values.
+    """
+    needs("mount")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["backupd.store.repository", "tests.support.operations"])
+    with ProcessPoolExecutor(1, mp_context=context) as apart:
+        refusal = apart.submit(_leave_the_mounts_of_others).result(60)
+        if refusal:
+            pytest.skip(f"this machine gives no mounts of its own: {refusal}")
+        yield apart
+
+
+def _leave_the_mounts_of_others() -> str | None:
+    """Enter a new mount namespace, without being root a new user namespace too; or say why not."""
+    library = ctypes.CDLL(None, use_errno=True)
+    user, group = os.geteuid(), os.getegid()
+    if library.unshare(_NEW_MOUNTS):
+        if library.unshare(_NEW_MOUNTS | _NEW_USERS):
+            return os.strerror(ctypes.get_errno())
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     try:
-        system("mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", place)
+        system("mount", "--make-rprivate", "/")
     except OSError as error:
-        pytest.skip(f"this machine cannot mount a small disk: {error}")
+        return str(error)
+    return None
+
+
+@contextmanager
+def small_disk(size: int, files: int, place: Path) -> Iterator[Path]:
+    """Mount a memory file system of `size` bytes and so many files for a block.
+
+    Only to be called in the process of `private_mounts`.
+    """
+    place.mkdir(exist_ok=True)
+    options = f"size={size},nr_inodes={files},mode=700"
+    system("mount", "-t", "tmpfs", "-o", options, "tmpfs", place)
     try:
         yield place
     finally:

@@ -12,16 +12,20 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from backupd.errors import BackupdError
+from backupd.errors import BackupdError, CredentialError
+from backupd.store.derived import MEMORY
 from backupd.store.fsio import FileSystem
-from backupd.store.repository import Repository, Snapshot
+from backupd.store.repository import Access, NewKeys, Repository, Snapshot
 from backupd.store.retention import Policy
+from tests.support import FULL
+from tests.support.sealing import access as access_by_passphrase
+from tests.support.sealing import by_recovery_key, new_keys
 from tests.support.storing import files_below, origin, week
 
 WEEKS = (1, 2, 3)
@@ -31,23 +35,48 @@ Weeks = tuple[int, ...]
 
 @dataclass(frozen=True)
 class RepositoryKind:
-    """How repositories of one kind are made and opened."""
+    """How repositories of one kind are made and opened; those with `keys` are encrypted.
+
+    The normal suite tries one in `share` of what it tries of a plain repository.
+    """
 
     name: str
-    create: Callable[[Path, FileSystem | None], Repository]
-    open: Callable[[Path, bool, FileSystem | None], Repository]
+    keys: NewKeys | None = None
+    share: int = 1
+
+    def create(self, path: Path, files: FileSystem | None) -> Repository:
+        """Make a repository."""
+        return Repository.create(path, keys=self.keys, files=files)
+
+    def open(
+        self, path: Path, write: bool, files: FileSystem | None, cache: Path | None = None
+    ) -> Repository:
+        """Open a repository; derived files of an encrypted one lie in memory, or in `cache`."""
+        access = self.access(cache)
+        return Repository.open(path, write=write, files=files, access=access)
+
+    def open_by_any_key(self, path: Path, cache: Path | None = None) -> Repository:
+        """Open a repository of which one key file may be damaged."""
+        try:
+            return self.open(path, False, None, cache)
+        except CredentialError:
+            return Repository.open(path, access=by_recovery_key())
+
+    def access(self, cache: Path | None = None) -> Access:
+        """Say how it is opened."""
+        if self.keys is None:
+            return Access()
+        return access_by_passphrase(self.keys.passphrase, str(cache or MEMORY))
+
+    def of(self, most: int) -> int:
+        """Return how many of `most` cases the normal suite tries: all under BACKUPD_FULL=1."""
+        return most if FULL else max(2, most // self.share)
 
 
-def _create_plain(path: Path, files: FileSystem | None) -> Repository:
-    return Repository.create(path, files=files)
-
-
-def _open_plain(path: Path, write: bool, files: FileSystem | None) -> Repository:
-    return Repository.open(path, write=write, files=files)
-
-
-PLAIN = RepositoryKind("plain", _create_plain, _open_plain)
-KINDS = (PLAIN,)
+PLAIN = RepositoryKind("plain")
+ENCRYPTED = RepositoryKind("encrypted", new_keys(), share=2)
+KINDS = (PLAIN, ENCRYPTED)
+_ENCRYPTED_TOO = ("add", "quarantine", "forget", "prune")
 
 
 @dataclass(frozen=True)
@@ -75,6 +104,9 @@ class Operation:
     def leaves_damage(self) -> bool:
         """Say whether damage stays: it is healed by storing anew, not by removing."""
         return self.name == "heal"
+
+
+Case = tuple[RepositoryKind, Operation]
 
 
 def as_stored(place: Path) -> None:
@@ -177,6 +209,34 @@ OPERATIONS = (
 )
 
 
+def cases(operations: Iterable[Operation] = OPERATIONS) -> list[Case]:
+    """Return what a campaign tries: every operation on every kind of repository.
+
+    The normal suite takes of an encrypted one only what writes files of different kinds.
+    """
+    return [
+        (kind, operation)
+        for kind in KINDS
+        for operation in operations
+        if FULL or kind is PLAIN or operation.name in _ENCRYPTED_TOO
+    ]
+
+
+def kind_named(name: str) -> RepositoryKind:
+    """Return the kind of this name, for processes that are told by words."""
+    return next(known for known in KINDS if known.name == name)
+
+
+def operation_named(name: str) -> Operation:
+    """Return the operation of this name."""
+    return next(known for known in OPERATIONS if known.name == name)
+
+
+def name_of(value: Operation | RepositoryKind) -> str:
+    """Return what a case is called in the name of its test."""
+    return value.name
+
+
 def make_sources(directory: Path) -> Path:
     """Write the ZIP of every week."""
     directory.mkdir(exist_ok=True)
@@ -260,9 +320,8 @@ def _numbers() -> dict[str, int]:
 
 def perform(kind: str, name: str, place: Path, sources: Path, files: FileSystem | None) -> None:
     """Do an operation named by words, as a process of its own does it."""
-    chosen = next(known for known in KINDS if known.name == kind)
-    operation = next(known for known in OPERATIONS if known.name == name)
-    with chosen.open(place, False, files) as repository:
+    operation = operation_named(name)
+    with kind_named(kind).open(place, False, files) as repository:
         operation.act(repository, sources)
 
 

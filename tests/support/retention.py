@@ -14,6 +14,7 @@ from pathlib import Path
 from backupd.store.repository import Added, Origin, Repository
 from backupd.store.retention import Policy
 from tests.support.conversations import root, talk, turn
+from tests.support.operations import PLAIN, RepositoryKind
 from tests.support.storing import Fault, FaultyFs
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -114,9 +115,9 @@ def slices_of_week(number: int) -> dict[str, bytes]:
     return {item["id"]: json.dumps(item).encode() for item in json.loads(whole)}
 
 
-def weeks(place: Path, count: int) -> Path:
+def weeks(place: Path, count: int, kind: RepositoryKind = PLAIN) -> Path:
     """Make a closed repository that holds the first weeks."""
-    with Repository.create(place / "repository") as repository:
+    with kind.create(place / "repository", None) as repository:
         for number in range(count):
             put(repository, place, week(number), number)
     return place / "repository"
@@ -135,16 +136,16 @@ def prune(repository: Repository) -> None:
 Action = Callable[[Repository], None]
 
 
-def _act_in_child(place: Path, fault: Fault, action: Action) -> None:
-    with Repository.open(place, files=FaultyFs(fault)) as repository:
+def _act_in_child(kind: RepositoryKind, place: Path, fault: Fault, action: Action) -> None:
+    with kind.open(place, False, FaultyFs(fault)) as repository:
         action(repository)
 
 
-def killed(place: Path, fault: Fault, action: Action) -> int | None:
+def killed(kind: RepositoryKind, place: Path, fault: Fault, action: Action) -> int | None:
     """Act in a process of its own that ends where `fault` says; return its exit code."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["backupd.store.repository", __name__])
-    child = context.Process(target=_act_in_child, args=(place, fault, action))
+    child = context.Process(target=_act_in_child, args=(kind, place, fault, action))
     child.start()
     child.join(60)
     code = child.exitcode

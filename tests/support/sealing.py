@@ -31,9 +31,21 @@ def access(passphrase: str = PASSPHRASE, cache: str = "memory") -> Access:
     return Access(lambda: passphrase, cache=cache)
 
 
+def by_recovery_key() -> Access:
+    """Open with the recovery key."""
+    return Access(recovery_key=lambda: RECOVERY, cache="memory")
+
+
 def opened(path: Path, passphrase: str = PASSPHRASE) -> Repository:
     """Open an encrypted repository."""
     return Repository.open(path, access=access(passphrase))
+
+
+def handed_over(passphrase: str, directory: Path) -> Path:
+    """Make a directory with the repository's credential, as systemd hands it over."""
+    directory.mkdir(mode=0o700)
+    (directory / "repository").write_text(passphrase)
+    return directory
 
 
 def changed(path: Path, change: Callable[[bytes], bytes]) -> None:

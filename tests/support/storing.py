@@ -73,8 +73,12 @@ def _entry(name: str, day: int) -> zipfile.ZipInfo:
 
 
 def week(number: int) -> bytes:
-    """Make the export of a week: some conversations grow, some are new, one picture is new."""
-    talks = [conversation(n, turns=6 + (number if n % 5 == 0 else 0)) for n in range(20 + number)]
+    """Make the export of a week.
+
+    Some conversations grow, some are new, one is in this week only; one picture is new.
+    """
+    numbers = (100 + number, *range(1, 20 + number))
+    talks = [conversation(n, turns=6 + (number if n % 5 == 0 else 0)) for n in numbers]
     pictures = {f"file-{n}.png": random.Random(n).randbytes(3000) for n in range(3 + number)}
     return export_bytes(talks, pictures, day=number)
 

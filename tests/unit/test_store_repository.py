@@ -414,7 +414,7 @@ def test_stats_explain_the_store(repository: Repository, tmp_path: Path) -> None
 
     assert stats.raw_bytes == len(week(1)) + len(week(2))
     assert stats.snapshots == 2
-    assert stats.conversations == 22
+    assert stats.conversations == 23
     assert {kind.kind for kind in stats.kinds} == {"conversation", "member", "asset", "recipe"}
     assert stats.objects == sum(kind.objects for kind in stats.kinds)
     small = stats.stored_bytes - sum(snapshot.stored_bytes for snapshot in snapshots)
