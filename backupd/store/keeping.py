@@ -11,7 +11,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
+from backupd.errors import BackupdError, RepositoryDamaged
 from backupd.store.forget import ForgetPlan, Forgetting
 from backupd.store.fsio import FileSystem
 from backupd.store.index import Index
@@ -26,6 +28,8 @@ from backupd.store.snapshot import Snapshot
 from backupd.store.snapshots import Snapshots
 
 _log = logging.getLogger("backupd.store")
+_LOOKS = 5
+T = TypeVar("T")
 Lock = Callable[[str], AbstractContextManager[None]]
 
 
@@ -96,8 +100,7 @@ class Keeping:
             UsageError: the policy says nothing, or no account is called so.
             RepositoryDamaged: something that decides cannot be read.
         """
-        self._refresh()
-        return self._forgetting().plan(policy, now, account)
+        return self._steadily(lambda: self._forgetting().plan(policy, now, account))
 
     def forget(self, plan: ForgetPlan) -> Remainder | None:
         """Do what a plan says; return the remainder that was written, if any.
@@ -117,8 +120,7 @@ class Keeping:
         Raises:
             RepositoryDamaged: something that decides cannot be read.
         """
-        self._refresh()
-        return self._pruning(None).plan()
+        return self._steadily(self._pruning(None).plan)
 
     def prune(self, progress: Progress | None = None) -> Pruned:
         """Give back what nobody needs. `progress` is told (stage, done, total).
@@ -138,6 +140,32 @@ class Keeping:
             done.removed, done.written, done.bytes_before, done.bytes_after,
         )  # fmt: skip
         return done
+
+    def _steadily(self, look: Callable[[], T]) -> T:
+        """Look at what others may change: what is missing because of that is no damage.
+
+        Raises:
+            RepositoryDamaged: something cannot be read, and nobody changed anything meanwhile.
+            BackupdError: it changes too often.
+        """
+        for _ in range(_LOOKS):
+            before = self._state()
+            self._refresh()
+            try:
+                return look()
+            except RepositoryDamaged:
+                if self._state() == before:
+                    raise
+        raise BackupdError(
+            "plan: the repository has changed meanwhile, again and again",
+            "try again when nobody writes",
+        )
+
+    def _state(self) -> tuple[frozenset[bytes], tuple[str, ...], tuple[str, ...]]:
+        """Return the names of all that a plan reads; what has a name never changes (I3)."""
+        paths = self._paths
+        packs = frozenset(paths.pack_names())
+        return packs, tuple(paths.snapshot_ids()), tuple(paths.remainder_ids())
 
     def _forgetting(self) -> Forgetting:
         return Forgetting(self._paths, self._files, self._index, self._snapshots)

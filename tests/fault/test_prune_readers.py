@@ -5,11 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.synchronize
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from backupd.errors import BackupdError, RepositoryDamaged, RepositoryLocked
+from backupd.store.fsio import FileSystem
+from backupd.store.keeping import Keeping
+from backupd.store.paths import Paths
 from backupd.store.repository import Repository
 from backupd.store.retention import Policy
 from tests.support.retention import NOW, forget, prune, put, week, weeks
@@ -117,3 +122,32 @@ def test_second_writer_is_refused(tmp_path: Path) -> None:
             ):
                 with pytest.raises(RepositoryLocked):
                     act()
+
+
+class Busy(Paths):
+    """Paths of a repository to which somebody adds an export whenever the packs were listed."""
+
+    waiting: ClassVar[list[int]] = []
+
+    def pack_names(self) -> Iterator[bytes]:
+        """Yield the names of the packs, then let an export be added."""
+        yield from super().pack_names()
+        if self.waiting:
+            number = self.waiting.pop()
+            with Repository.open(self.root) as other:
+                put(other, self.root.parent, week(number), number)
+
+
+def test_a_plan_made_while_another_adds_finds_no_damage(tmp_path: Path) -> None:
+    """Packs of the new export were not there yet when its manifest was."""
+    place = weeks(tmp_path, 2)
+    Busy.waiting = [4, 3, 2]
+    paths = Busy(place)
+    with Repository.open(place) as repository:
+        snapshots = repository._snapshots  # the tests play the repository
+        index = repository._index
+        keeping = Keeping(
+            paths, FileSystem(), index, snapshots, repository.lock, repository._refresh
+        )
+        assert keeping.plan_prune().bytes_before > 0
+    assert Busy.waiting == []
