@@ -31,11 +31,12 @@ def world(machine: Machine) -> Iterator[Ask]:
     command = ("env", f"PYTHONPATH={HOME / 'source'}", PYTHON, "-m", "tests.support.service_world")
     with machine.talk(*command) as ask:
         configure(machine, json.loads(ask("where")))
+        as_service(machine, "init")
         yield lambda line: str(json.loads(ask(line))["sha256"])
 
 
 def configure(machine: Machine, where: dict[str, Any]) -> None:
-    """Install as docs/install.md says."""
+    """Install as docs/install.md says; there is no repository yet."""
     connect_to = ", ".join(f'"{name}" = "{place}"' for name, place in where["connect_to"].items())
     machine.write("/etc/backupd/ca.pem", where["ca"])
     machine.write(
@@ -61,7 +62,6 @@ connect_to = {{ {connect_to} }}
     encrypt = ("systemd-creds", "encrypt", "--name=imap-personal", "-", CREDENTIAL)
     machine.run(*encrypt, given=where["password"])
     machine.run("install", "-d", "-m", "700", "-o", "backupd", "-g", "backupd", "/var/lib/backupd")
-    as_service(machine, "init")
 
 
 def as_service(machine: Machine, *words: str, check: bool = True) -> str:
