@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -13,13 +15,15 @@ import pytest
 
 from backupd.errors import ExitCode, RepositoryLocked
 from backupd.store.repository import Repository
+from tests.support import bustle
 from tests.support.campaign import campaign
-from tests.support.operations import KINDS, PLAIN, RepositoryKind, kind_named
+from tests.support.operations import KINDS, PLAIN, RepositoryKind, kind_named, name_of
 from tests.support.storing import FULL, origin, week
 from tests.support.syscalls import program, run
 
 STEPS = 60 if FULL else 8
-RUNS = 1000 if FULL else 6
+COMMANDS = 6
+RUNS = 500 if FULL else 6  # of each kind
 WEEKS = 8
 SEED = 20261123
 LONGEST = 20.0  # seconds for one short command, on a machine that others use too
@@ -144,7 +148,7 @@ def test_commands_beside_a_writer_end_in_time_and_see_whole_exports(tmp_path: Pa
     longest = 0.0
     try:
         assert started.wait(60)
-        for number in range(RUNS):
+        for number in range(COMMANDS):
             line = command(place, number, dice)
             verb = line[6]
             with runs.case(verb, number):
@@ -177,3 +181,26 @@ def test_second_writer_is_refused_with_its_own_code(tmp_path: Path) -> None:
     assert refused.returncode == ExitCode.LOCKED
     assert "held by backupd, process" in refused.stderr
     assert run(line).returncode == 0
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_daemon_and_commands_at_random_lose_nothing(kind: RepositoryKind, tmp_path: Path) -> None:
+    """Each run: a daemon that stores and reads in two threads, and four commands at once."""
+    runs = campaign(f"daemon and 4 commands, {kind.name}", seed=SEED)
+    bustle.prepared(kind, tmp_path)
+    context = multiprocessing.get_context("forkserver")
+    codes: Counter[str] = Counter()
+    stored = refused = 0
+    longest = 0.0
+    with ProcessPoolExecutor(1, mp_context=context) as apart:
+        for number in range(RUNS):
+            with runs.case("run", number):
+                job = apart.submit(bustle.one_run, kind.name, tmp_path, SEED + number, 4)
+                run = job.result(6 * bustle.LONGEST)
+            codes.update(f"exit {command.code}" for command in run.commands)
+            stored, refused = stored + run.stored, refused + run.refused
+            longest = max(longest, *(command.seconds for command in run.commands))
+    runs.note = (
+        f"{dict(sorted(codes.items()))}; the daemon stored {stored} exports and was held off"
+        f" {refused} times; the slowest command took {longest:.1f} s"
+    )
