@@ -30,6 +30,8 @@ _DAMAGE = (
     sqlite3.SQLITE_CONSTRAINT,
     sqlite3.SQLITE_MISMATCH,
 )
+# What SQLite raises; of a damaged schema it quotes words that need not be text.
+_FAILURES = (sqlite3.DatabaseError, UnicodeDecodeError)
 
 
 class CatalogBusy(BackupdError):
@@ -68,7 +70,7 @@ class CatalogFile:
             connection = self._current()
             try:
                 yield connection
-            except sqlite3.DatabaseError as error:
+            except _FAILURES as error:
                 raise self._translated(error) from error
 
     @contextmanager
@@ -115,7 +117,7 @@ class CatalogFile:
     def _open(self) -> None:
         try:
             self._connect()
-        except sqlite3.DatabaseError as error:
+        except _FAILURES as error:
             if _code(error) not in _DAMAGE:
                 raise self._translated(error) from error
             log.warning("catalog: begun anew: %s", error)
@@ -174,7 +176,7 @@ class CatalogFile:
                 "delete the file by hand; it is made again from the repository",
             ) from error
 
-    def _translated(self, error: sqlite3.DatabaseError) -> BackupdError:
+    def _translated(self, error: Exception) -> BackupdError:
         code = _code(error)
         if code in _BUSY:
             return CatalogBusy("use catalog: another process is writing", "try again in a moment")
@@ -200,7 +202,7 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def _code(error: sqlite3.DatabaseError) -> int:
+def _code(error: Exception) -> int:
     """Return SQLite's primary result code; an error of Python's own counts as SQLITE_ERROR."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 

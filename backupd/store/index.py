@@ -336,14 +336,14 @@ class Index:
             connection = self._connection
             try:
                 return action(connection)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 if self._connection is connection:
                     if self._in_memory or isinstance(error, sqlite3.ProgrammingError):
                         raise
                     self._go_on_in_memory(error)
                 return action(self._connection)
 
-    def _go_on_in_memory(self, error: sqlite3.Error) -> None:
+    def _go_on_in_memory(self, error: sqlite3.Error | UnicodeDecodeError) -> None:
         """Leave the file, removed if it is damaged, for the next to open; read all packs."""
         _log.warning("object index: %s; going on without its file", error)
         self._in_memory = True

@@ -38,7 +38,7 @@ def open_or_make(file: Path) -> sqlite3.Connection:
         return _prepare(_connect(str(file)))
     except sqlite3.OperationalError:
         return in_memory()
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         remove(file)
         return _prepare(_connect(str(file)))
 
@@ -48,8 +48,10 @@ def in_memory() -> sqlite3.Connection:
     return _prepare(_connect(":memory:"))
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    """Return whether SQLite says that the file is not what it wrote."""
+def is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
+    """Return whether SQLite says that the file is not what it wrote, or quotes what is no text."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -82,7 +84,7 @@ def _prepare(connection: sqlite3.Connection) -> sqlite3.Connection:
         if version != VERSION:
             _create(connection)
         connection.execute("SELECT count(*) FROM packs").fetchone()
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         connection.close()
         raise
     return connection

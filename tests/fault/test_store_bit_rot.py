@@ -184,6 +184,25 @@ def test_damaged_cache_changes_no_answer(
                 assert catalog_counts(kind, place) == counts, how
 
 
+@pytest.mark.parametrize(
+    ("file", "table"), [("index.sqlite", b"packs"), ("catalog.sqlite", b"snapshots")]
+)
+def test_a_schema_that_is_no_text_changes_no_answer(
+    kind: RepositoryKind, template: Path, tmp_path: Path, file: str, table: bytes
+) -> None:
+    """SQLite then quotes bytes in its message that Python cannot read."""
+    place = copied(template, tmp_path / "r")
+    cache = derived(kind, place)
+    counts = catalog_counts(kind, place)
+    damaged = cache / file
+    data = damaged.read_bytes()
+    damaged.write_bytes(data.replace(b"CREATE TABLE " + table, b"CREATE T\xd5BLE " + table))
+
+    assert restorable(kind, place, tmp_path / "cache") == WEEKS
+    assert catalog_counts(kind, place) == counts
+    assert found(kind, place, tmp_path / "cache") == []
+
+
 def spoiled(data: bytes, number: int, dice: random.Random) -> tuple[str, bytes | None]:
     """Return what was done to a file, and its bytes afterwards; None if it was deleted."""
     match number:
