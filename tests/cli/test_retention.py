@@ -10,7 +10,10 @@ import pytest
 
 from backupd.store.repository import Repository
 from tests.cli.test_verbs import backupd, store
+from tests.support.operations import ENCRYPTED
 from tests.support.retention import pack_bytes, week, weeks
+from tests.support.sealing import PASSPHRASE, changed, flipped, handed_over
+from tests.support.storing import files_below
 
 WEEKS = 5
 
@@ -109,3 +112,78 @@ def test_writing_verbs_are_refused_while_another_writes(place: Path) -> None:
     with Repository.open(place, write=True):
         for arguments in (("forget", "--keep-last", "1", "--yes"), ("pin", "latest")):
             backupd("--repository", place, *arguments, code=11)
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encrypted repository of as many weeks, with the credential beside it."""
+    root = tmp_path_factory.mktemp("sealed")
+    handed_over(PASSPHRASE, root / "credentials")
+    return weeks(root, WEEKS, ENCRYPTED)
+
+
+def test_retention_of_an_encrypted_repository_does_the_same_and_tells_nothing(
+    sealed: Path, tmp_path: Path
+) -> None:
+    """Pin, forget, prune, and what stays restored, each by a command of its own."""
+    place = Path(shutil.copytree(sealed, tmp_path / "repository"))
+    known = {"CREDENTIALS_DIRECTORY": str(sealed.parent / "credentials")}
+
+    def does(*arguments: str | Path, code: int = 0) -> str:
+        return backupd("--repository", place, *arguments, code=code, **known).stdout
+
+    first = json.loads(does("snapshots", "--json"))[0]["id"]
+    does("pin", first[:10])
+    before = pack_bytes(place)
+    planned = json.loads(does("forget", "--keep-last", "1", "--dry-run", "--json"))
+    assert [each["keep"] for each in planned["snapshots"]] == [True, *[False] * (WEEKS - 2), True]
+    does("unpin", first)
+    told = json.loads(does("forget", "--keep-last", "1", "--prune", "--yes", "--json"))
+    does("pin", "latest")
+
+    assert {each["reason"] for each in told["remainder"]["conversations"]} == {"gone"}
+    assert told["pruned"]["bytes_after"] == pack_bytes(place) < before
+    assert json.loads(does("prune", "--dry-run", "--json"))["bytes_before"] == pack_bytes(place)
+    does("restore", "remainder", "--output", tmp_path / "remainder")
+    restored = {path.stem for path in (tmp_path / "remainder").rglob("*") if path.is_file()}
+    assert {f"file-Brief{number}-photo" for number in range(WEEKS - 2)} <= restored
+    does("restore", "latest", "--output", tmp_path / "back.zip")
+    assert (tmp_path / "back.zip").read_bytes() == week(WEEKS - 1)
+    does("check", "--read-data", "--drill")
+    for path in place.rglob("*"):
+        if path.is_file() and path.parent.name in ("pins", "remainders", "snapshots", "proofs"):
+            assert b"brief-" not in path.read_bytes() and not path.read_bytes().startswith(b"{")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("pin", "latest"), ("forget", "--keep-last", "1", "--yes"), ("prune", "--yes")]
+)
+def test_retention_without_the_passphrase_changes_nothing(
+    sealed: Path, arguments: tuple[str, ...]
+) -> None:
+    before = files_below(sealed)
+
+    backupd("--repository", sealed, *arguments, code=12)
+
+    assert files_below(sealed) == before
+
+
+def test_check_names_what_is_damaged_beside_the_snapshots(sealed: Path, tmp_path: Path) -> None:
+    """A pin, a remainder, the note of a refused file: all sealed, each named."""
+    place = Path(shutil.copytree(sealed, tmp_path / "repository"))
+    known = {"CREDENTIALS_DIRECTORY": str(sealed.parent / "credentials")}
+    (tmp_path / "bad.zip").write_bytes(b"no zip at all")
+    backupd("--repository", place, "import", tmp_path / "bad.zip", code=3, **known)
+    backupd("--repository", place, "forget", "--keep-last", "1", "--yes", **known)
+    backupd("--repository", place, "pin", "latest", **known)
+    names = [name for name in sorted(files_below(place)) if name.endswith(".note")]
+    names += [name for name in sorted(files_below(place)) if name.startswith(("pins", "remain"))]
+    assert len(names) == 3
+    for name in names:
+        changed(place / name, flipped(100))
+
+    told = json.loads(
+        backupd("--repository", place, "check", "--read-data", "--json", code=30, **known).stdout
+    )
+
+    assert sorted(problem.split(":")[0] for problem in told["problems"]) == sorted(names)

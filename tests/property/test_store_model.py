@@ -8,19 +8,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from backupd.errors import BackupdError, UsageError
 from backupd.store.repository import Repository
-from tests.support import FULL
-from tests.support.operations import KINDS, RepositoryKind, kind_named
+from tests.support.models import run_model
+from tests.support.operations import KINDS, RepositoryKind, kind_named, name_of
 from tests.support.storing import (
     KILLED,
     Fault,
@@ -149,15 +143,6 @@ class StoreMachine(RuleBasedStateMachine):
         shutil.rmtree(self.place)
 
 
-SETTINGS = settings(
-    max_examples=150 if FULL else 6,
-    stateful_step_count=30 if FULL else 12,
-    deadline=None,
-)
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
 def test_repository_behaves_like_the_model(kind: RepositoryKind) -> None:
-    machine = type("Machine", (StoreMachine,), {"kind": kind})
-
-    run_state_machine_as_test(machine, settings=SETTINGS)
+    run_model("store", StoreMachine, kind)

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import shutil
 import tempfile
 import zipfile
 from pathlib import Path
 
-from hypothesis import settings
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from backupd.errors import BackupdError
 from backupd.export.slices import Slice, split_json
-from backupd.store.naming import object_id
-from backupd.store.repository import Repository
 from backupd.store.retention import Policy
+from tests.support.models import run_model
+from tests.support.operations import KINDS, PLAIN, RepositoryKind, kind_named, name_of
 from tests.support.retention import NOW, export, noise, put, spoken
-from tests.support.storing import Fault, FaultyFs
+from tests.support.storing import KILLED, Fault, FaultyFs, in_child
 
-FULL = os.environ.get("BACKUPD_FULL") == "1"
 FAULTS = st.sampled_from(["EIO", "ENOSPC", "EACCES"])
 POLICIES = st.builds(Policy, last=st.integers(1, 3), monthly=st.integers(0, 2))
 
@@ -53,13 +51,22 @@ def slices(data: bytes) -> dict[str, bytes]:
         return {json.loads(p.data)["id"]: p.data for p in pieces if isinstance(p, Slice)}
 
 
+def forget_struck(kind: str, place: Path, policy: Policy, fault: Fault) -> None:
+    """Forget and prune in a process that ends on the way."""
+    with kind_named(kind).open(place, False, FaultyFs(fault)) as repository:
+        repository.keeping.forget(repository.keeping.plan_forget(policy, NOW))
+        repository.keeping.prune()
+
+
 class RetentionMachine(RuleBasedStateMachine):
     """`history` is every export ever stored, by week; `listed` those that are snapshots."""
+
+    kind = PLAIN
 
     def __init__(self) -> None:
         super().__init__()
         self.place = Path(tempfile.mkdtemp())
-        self.repository = Repository.create(self.place / "r")
+        self.repository = self.kind.create(self.place / "r", None)
         self.history: dict[int, bytes] = {}
         self.shown: dict[int, dict[str, bytes]] = {}
         self.listed: set[int] = set()
@@ -99,6 +106,18 @@ class RetentionMachine(RuleBasedStateMachine):
         assert set(newest) | self.pinned <= left <= self.listed
         self.has_forgotten(left)
 
+    @rule(policy=POLICIES, at=st.integers(0, 40), how=st.sampled_from(["before", "half", "after"]))
+    def crash(self, policy: Policy, at: int, how: str) -> None:
+        """Forget and prune in a process that is killed on the way."""
+        code = in_child(forget_struck, self.kind.name, self.place / "r", policy, Fault(at, how))
+
+        assert code in (0, KILLED)
+        self.has_forgotten_by(policy)
+
+    @rule()
+    def rebuild(self) -> None:
+        self.repository.rebuild_index()
+
     @rule()
     def prune(self) -> None:
         self.repository.keeping.prune()
@@ -107,12 +126,16 @@ class RetentionMachine(RuleBasedStateMachine):
     def fail(self, policy: Policy, at: int, how: str, for_ever: bool) -> None:
         """Forget and prune under a fault, as far as they come."""
         files = FaultyFs(Fault(at, how, for_ever))
-        with Repository.open(self.place / "r", files=files) as failing:
+        with self.kind.open(self.place / "r", False, files) as failing:
             try:
                 failing.keeping.forget(failing.keeping.plan_forget(policy, NOW))
                 failing.keeping.prune()
             except BackupdError:
                 pass
+        self.has_forgotten_by(policy)
+
+    def has_forgotten_by(self, policy: Policy) -> None:
+        """Note what is left where forgetting may have been broken off."""
         left = self.contents()
         assert set(sorted(self.listed)[-policy.last :]) | self.pinned <= left <= self.listed
         self.has_forgotten(left)
@@ -122,13 +145,13 @@ class RetentionMachine(RuleBasedStateMachine):
         self.repository.close()
         for path in (self.place / "r/cache").iterdir():
             path.unlink()
-        self.repository = Repository.open(self.place / "r")
+        self.repository = self.kind.open(self.place / "r", False, None)
         with self.repository.lock():
             assert not list(self.repository.incoming.iterdir())
 
     @rule()
     def check(self) -> None:
-        assert self.repository.check(read_data=True).problems == ()
+        assert self.repository.check(read_data=True, drill=True).problems == ()
 
     @invariant()
     def gives_back_what_is_listed(self) -> None:
@@ -138,7 +161,8 @@ class RetentionMachine(RuleBasedStateMachine):
     def keeps_what_must_never_be_lost(self) -> None:
         """Of what was ever forgotten, too: pruning may come at any time."""
         wanted = self.must_stay()
-        found = dict(self.repository.read_many(object_id(data) for data in wanted))
+        name = self.repository._snapshots.envelope.object_id
+        found = dict(self.repository.read_many(name(data) for data in wanted))
         assert set(found.values()) == wanted
 
     def must_stay(self) -> set[bytes]:
@@ -166,9 +190,6 @@ class RetentionMachine(RuleBasedStateMachine):
         shutil.rmtree(self.place)
 
 
-RetentionMachine.TestCase.settings = settings(
-    max_examples=150 if FULL else 10,
-    stateful_step_count=30 if FULL else 12,
-    deadline=None,
-)
-TestRetention = RetentionMachine.TestCase
+@pytest.mark.parametrize("kind", KINDS, ids=name_of)
+def test_retention_behaves_like_the_model(kind: RepositoryKind) -> None:
+    run_model("retention", RetentionMachine, kind)
