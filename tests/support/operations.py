@@ -74,9 +74,9 @@ class RepositoryKind:
 
 
 PLAIN = RepositoryKind("plain")
-ENCRYPTED = RepositoryKind("encrypted", new_keys(), share=2)
+ENCRYPTED = RepositoryKind("encrypted", new_keys(), share=4)
 KINDS = (PLAIN, ENCRYPTED)
-_ENCRYPTED_TOO = ("add", "quarantine", "forget", "prune")
+_ENCRYPTED_TOO = ("add", "quarantine", "prune")
 
 
 @dataclass(frozen=True)
