@@ -13,6 +13,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -129,7 +130,7 @@ class CatalogFile:
         if self._connection is not None:
             self._connection.close()
         self._connection = connection = self._opened()
-        connection.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(connection, self._timeout)
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA temp_store=MEMORY")
         if _stamp(connection) is None:
@@ -190,6 +191,19 @@ class CatalogFile:
 
 def _plain_connection(name: str, timeout: float) -> sqlite3.Connection:
     return sqlite3.connect(name, timeout=timeout, isolation_level=None, check_same_thread=False)
+
+
+def _write_ahead(connection: sqlite3.Connection, timeout: float) -> None:
+    """Switch a new file to WAL; where several begin at once, SQLite refuses without waiting."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if _code(error) not in _BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def _create(connection: sqlite3.Connection) -> None:

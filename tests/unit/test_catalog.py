@@ -464,3 +464,17 @@ def test_progress_and_log(catalog: Catalog, caplog: pytest.LogCaptureFixture) ->
 
     assert [slices for slices, _ in told] == [4, 2]
     assert "title" not in caplog.text.lower()
+
+
+def test_a_new_file_that_another_is_just_beginning_is_waited_for(path: Path) -> None:
+    """SQLite does not wait by itself before it switches to write-ahead logging."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    ended = threading.Timer(0.1, other.execute, ["ROLLBACK"])
+    ended.start()
+    try:
+        Catalog.open(path).close()
+    finally:
+        ended.join()
+        other.close()
