@@ -22,7 +22,7 @@ from tests.support.retention import (
     week,
     weeks,
 )
-from tests.support.storing import FULL, KILLED, Fault, FaultyFs, copied, files_below, sample
+from tests.support.storing import FULL, Fault, FaultyFs, copied, files_below, sample
 
 WEEKS = 4
 ERRORS = ["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE"] if FULL else ["EIO", "ENOSPC"]
@@ -66,7 +66,7 @@ def test_killed_anywhere_nothing_needed_is_lost(
     for point in (points[i] for i in sample(len(points), kind.of(7))):
         place = copied(templates[verb], tmp_path / f"{how}-{point}")
         with kills.case(how, point):
-            assert killed(kind, place, Fault(point, how), ACTIONS[verb]) == KILLED
+            assert kind.ended(killed(kind, place, Fault(point, how), ACTIONS[verb])), point
             examine(kind, place, f"{verb} {how} {operations[point]} {point}")
 
 
@@ -87,10 +87,10 @@ def test_failed_operation_is_told_and_nothing_needed_is_lost(
     for point in sample(len(operations), kind.of(6)):
         place = copied(templates[verb], tmp_path / f"{error}-{point}")
         with failures.case(f"{error} {'for ever' if for_ever else 'once'}", point):
-            told = failure(kind, place, Fault(point, error, for_ever), ACTIONS[verb])
+            files = FaultyFs(Fault(point, error, for_ever))
+            told = failure(kind, place, files, ACTIONS[verb])
             where = f"{verb} {error} {operations[point]} {point}"
-            tidying = operations[point] in ("unlink", "rmdir")
-            assert told is not None or tidying, where
+            assert told is not None or files.struck in (None, "unlink", "rmdir"), where
             if error in ("ENOSPC", "EDQUOT") and told is not None:
                 assert isinstance(told, StorageFull), where
             examine(kind, place, where)
@@ -108,13 +108,15 @@ def test_short_writes_lose_nothing(
     for number in [-1, *(writes[i] for i in sample(len(writes), kind.of(4)))]:
         place = copied(templates[verb], tmp_path / f"short-{number}")
         with shorts.case("half, always" if number < 0 else "half, once", number):
-            fault = Fault(max(number, 0), "short", for_ever=number < 0)
-            assert failure(kind, place, fault, ACTIONS[verb]) is None
+            files = FaultyFs(Fault(max(number, 0), "short", for_ever=number < 0))
+            assert failure(kind, place, files, ACTIONS[verb]) is None
             examine(kind, place, f"{verb} short write {number}")
 
 
-def failure(kind: RepositoryKind, place: Path, fault: Fault, action: Action) -> BackupdError | None:
-    with kind.open(place, False, FaultyFs(fault)) as repository:
+def failure(
+    kind: RepositoryKind, place: Path, files: FaultyFs, action: Action
+) -> BackupdError | None:
+    with kind.open(place, False, files) as repository:
         try:
             action(repository)
         except BackupdError as error:

@@ -15,22 +15,18 @@ from tests.support.operations import (
     Operation,
     RepositoryKind,
     cases,
+    create_struck,
     examine,
-    kind_named,
     make_sources,
     make_template,
     name_of,
     perform,
+    perform_struck,
 )
 from tests.support.sealing import by_recovery_key
 from tests.support.storing import KILLED, Fault, FaultyFs, copied, in_child, sample
 
 MOST = 4
-
-
-def perform_struck(kind: str, name: str, place: Path, sources: Path, fault: Fault) -> None:
-    """Do an operation in which the process ends."""
-    perform(kind, name, place, sources, FaultyFs(fault))
 
 
 @pytest.mark.parametrize(("kind", "operation"), cases(), ids=name_of)
@@ -52,13 +48,8 @@ def test_killed_operation_is_whole_or_absent(
             with kills.case(how, point):
                 fault = Fault(point, how)
                 arguments = (kind.name, operation.name, place, sources, fault)
-                assert in_child(perform_struck, *arguments) == KILLED, where
+                assert kind.ended(in_child(perform_struck, *arguments)), where
                 examine(kind, operation, place, sources, where)
-
-
-def create_struck(kind: str, place: Path, fault: Fault) -> None:
-    """Make a repository in a process that ends on the way."""
-    kind_named(kind).create(place, FaultyFs(fault)).close()
 
 
 def assert_absent_or_usable(kind: RepositoryKind, place: Path, where: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from backupd.errors import BackupdError, UsageError
 from backupd.store.repository import Repository
 from tests.support.models import run_model
-from tests.support.operations import KINDS, RepositoryKind, kind_named, name_of
+from tests.support.operations import KINDS, RepositoryKind, add_struck, name_of
 from tests.support.storing import (
     KILLED,
     Fault,
@@ -24,12 +24,6 @@ from tests.support.storing import (
     in_child,
     origin,
 )
-
-
-def add_struck(kind: str, place: Path, source: Path, fault: Fault) -> None:
-    """Add an export in a process that ends on the way."""
-    with kind_named(kind).open(place, False, FaultyFs(fault)) as repository:
-        repository.add(source, origin())
 
 
 class StoreMachine(RuleBasedStateMachine):

@@ -23,7 +23,7 @@ from backupd.errors import BackupdError
 from backupd.export.slices import Slice, split_json
 from backupd.store.retention import Policy
 from tests.support.models import run_model
-from tests.support.operations import KINDS, PLAIN, RepositoryKind, kind_named, name_of
+from tests.support.operations import KINDS, PLAIN, RepositoryKind, forget_struck, name_of
 from tests.support.retention import NOW, export, noise, put, spoken
 from tests.support.storing import KILLED, Fault, FaultyFs, in_child
 
@@ -49,13 +49,6 @@ def slices(data: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         pieces = split_json([archive.read("conversations.json")])
         return {json.loads(p.data)["id"]: p.data for p in pieces if isinstance(p, Slice)}
-
-
-def forget_struck(kind: str, place: Path, policy: Policy, fault: Fault) -> None:
-    """Forget and prune in a process that ends on the way."""
-    with kind_named(kind).open(place, False, FaultyFs(fault)) as repository:
-        repository.keeping.forget(repository.keeping.plan_forget(policy, NOW))
-        repository.keeping.prune()
 
 
 class RetentionMachine(RuleBasedStateMachine):
@@ -177,10 +170,13 @@ class RetentionMachine(RuleBasedStateMachine):
         return wanted
 
     def has_forgotten(self, left: set[int]) -> None:
-        """Note what the snapshots had, before some of them went, of conversations then gone."""
+        """Note what the snapshots that went had of conversations which were gone then.
+
+        Those that stayed are judged when they go: a conversation may have come back by then.
+        """
         if left != self.listed:
             newest = slices(self.history[max(self.listed)])
-            for week in self.listed:
+            for week in self.listed - left:
                 states = slices(self.history[week]).items()
                 self.protected |= {data for name, data in states if name not in newest}
         self.listed = left

@@ -26,7 +26,7 @@ from backupd.store.retention import Policy
 from tests.support import FULL
 from tests.support.sealing import access as access_by_passphrase
 from tests.support.sealing import by_recovery_key, new_keys
-from tests.support.storing import files_below, origin, week
+from tests.support.storing import KILLED, Fault, FaultyFs, files_below, origin, week
 
 WEEKS = (1, 2, 3)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -67,6 +67,14 @@ class RepositoryKind:
         if self.keys is None:
             return Access()
         return access_by_passphrase(self.keys.passphrase, str(cache or MEMORY))
+
+    def ended(self, code: int | None) -> bool:
+        """Return whether this is how a process ends that is killed at an operation.
+
+        Packs of an encrypted repository have other names each time, so a directory more or less is
+        made; then there may be no such operation any more, and the process ends well.
+        """
+        return code == KILLED or (self.keys is not None and code == 0)
 
     def of(self, most: int) -> int:
         """Return how many of `most` cases the normal suite tries: all under BACKUPD_FULL=1."""
@@ -323,6 +331,32 @@ def perform(kind: str, name: str, place: Path, sources: Path, files: FileSystem 
     operation = operation_named(name)
     with kind_named(kind).open(place, False, files) as repository:
         operation.act(repository, sources)
+
+
+# What ends in the middle, for `in_child`: here, so that the child imports nothing of the tests.
+
+
+def perform_struck(kind: str, name: str, place: Path, sources: Path, fault: Fault) -> None:
+    """Do an operation in which the process ends."""
+    perform(kind, name, place, sources, FaultyFs(fault))
+
+
+def create_struck(kind: str, place: Path, fault: Fault) -> None:
+    """Make a repository in a process that ends on the way."""
+    kind_named(kind).create(place, FaultyFs(fault)).close()
+
+
+def add_struck(kind: str, place: Path, source: Path, fault: Fault) -> None:
+    """Add an export in a process that ends on the way."""
+    with kind_named(kind).open(place, False, FaultyFs(fault)) as repository:
+        repository.add(source, origin())
+
+
+def forget_struck(kind: str, place: Path, policy: Policy, fault: Fault) -> None:
+    """Forget and prune in a process that ends on the way."""
+    with kind_named(kind).open(place, False, FaultyFs(fault)) as repository:
+        repository.keeping.forget(repository.keeping.plan_forget(policy, NOW))
+        repository.keeping.prune()
 
 
 if __name__ == "__main__":

@@ -146,6 +146,12 @@ class FaultyFs(FileSystem):
             data = data[: max(1, len(data) // 2)]
         return super().write_some(descriptor, data, path)
 
+    @property
+    def struck(self) -> str | None:
+        """The name of the first operation that went wrong; None if so many were not done."""
+        at = self._fault.at if self._fault else len(self.names)
+        return self.names[at] if at < len(self.names) else None
+
     def _strikes(self, number: int) -> bool:
         fault = self._fault
         if fault is None:
