@@ -26,6 +26,7 @@ from backupd.store.snapshot import Snapshot, read_proof
 from backupd.store.snapshots import Snapshots
 
 Progress = Callable[[str, int, int], None]
+_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +116,24 @@ class Check:
         self._problems: list[Problem] = []
         self._impossible: list[Problem] = []
         self._directories: dict[bytes, Directory] = {}
-        self._bytes = 0
+        self._bytes = 0  # all begun anew by each look
 
     def run(self, *, read_data: bool, subset: Subset | None, drill: bool) -> CheckReport:
-        """Check structure; with `read_data` every byte, or those of a subset; maybe drill."""
+        """Check structure; with `read_data` every byte, or those of a subset; maybe drill.
+
+        Where problems are found while others add or remove something, all is looked at again: what
+        was missing because of that is no damage, and what is damaged is found again.
+        """
+        for _ in range(_LOOKS):
+            before = self._paths.state()
+            report = self._run(read_data=read_data, subset=subset, drill=drill)
+            if report.ok or self._paths.state() == before:
+                break
+        return report
+
+    def _run(self, *, read_data: bool, subset: Subset | None, drill: bool) -> CheckReport:
+        self._findings, self._problems, self._directories = [], [], {}
+        self._bytes = 0
         ids = self._paths.snapshot_ids()  # first: what comes later may not be indexed here yet
         self._refresh()
         names = sorted(self._paths.pack_names())

@@ -149,23 +149,17 @@ class Keeping:
             BackupdError: it changes too often.
         """
         for _ in range(_LOOKS):
-            before = self._state()
+            before = self._paths.state()
             self._refresh()
             try:
                 return look()
             except RepositoryDamaged:
-                if self._state() == before:
+                if self._paths.state() == before:
                     raise
         raise BackupdError(
             "plan: the repository has changed meanwhile, again and again",
             "try again when nobody writes",
         )
-
-    def _state(self) -> tuple[frozenset[bytes], tuple[str, ...], tuple[str, ...]]:
-        """Return the names of all that a plan reads; what has a name never changes (I3)."""
-        paths = self._paths
-        packs = frozenset(paths.pack_names())
-        return packs, tuple(paths.snapshot_ids()), tuple(paths.remainder_ids())
 
     def _forgetting(self) -> Forgetting:
         return Forgetting(self._paths, self._files, self._index, self._snapshots)

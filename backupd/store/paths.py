@@ -117,3 +117,11 @@ class Paths:
     def snapshot_ids(self) -> list[str]:
         """Return the ids of the manifests that are there."""
         return sorted(p.name for p in self.snapshots.iterdir() if _NAME.fullmatch(p.name))
+
+    def state(self) -> tuple[frozenset[bytes], tuple[str, ...], tuple[str, ...]]:
+        """Return the names of all packs, manifests and remainders; what has a name never changes.
+
+        Equal before and after a look means that nobody wrote or removed meanwhile (I3).
+        """
+        packs = frozenset(self.pack_names())
+        return packs, tuple(self.snapshot_ids()), tuple(self.remainder_ids())

@@ -79,7 +79,8 @@ def read(place: Path, seed: int, stop: multiprocessing.synchronize.Event) -> Non
         while not stop.is_set():
             snapshots = repository.snapshots()
             if dice.random() < 0.3:
-                assert repository.check(read_data=True).problems == ()
+                problems = repository.check(read_data=True).problems
+                assert problems == (), [problem.text for problem in problems]
             snapshot = dice.choice(snapshots)
             try:
                 assert b"".join(repository.rebuild(snapshot)) in expected
