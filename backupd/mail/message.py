@@ -41,6 +41,8 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _ADDRESS = rf"{_ATOM}(?:\.{_ATOM}){{0,20}}@{_LABEL}(?:\.{_LABEL}){{1,10}}"
 _PHRASE = rf'(?:"(?:[ !#-\[\]-~]|\\[ -~]){{0,300}}"|{_ATOM}(?:[ \t.]{{1,5}}{_ATOM}){{0,20}}\.?)'
 _FROM = re.compile(rf"\s*(?:{_PHRASE}?\s*<(?P<angled>{_ADDRESS})>|(?P<bare>{_ADDRESS}))\s*")
+_ANY_ADDRESS = re.compile(rf"(?<![^\s<,;:\"]){_ADDRESS}(?![^\s>,;\"])")
+_TAKEN_IN_BY = re.compile(rf"\sby\s+({_LABEL}(?:\.{_LABEL}){{1,10}})(?=[\s;]|\Z)")
 _MESSAGE_ID = re.compile(r"\s*(<[!-;=?-~]{3,250}>)\s*")
 _DATE = re.compile(
     r"\s*(?:[A-Za-z]{3},)?\s*(\d{1,2})\s+([A-Za-z]{3})\s+(\d{4})\s+(\d\d):(\d\d)(?::(\d\d))?"
@@ -83,6 +85,8 @@ class Message:
     html: str | None
     authentication_results: tuple[str, ...]
     hops: tuple[int, ...]
+    taken_in_by: tuple[str, ...]
+    recipients: tuple[str, ...]
     defects: tuple[str, ...]
     body_defects: tuple[str, ...]
 
@@ -110,7 +114,7 @@ def parse(raw: bytes) -> Message:
     values = _by_name(found)
     sender = _sender(values.get("from", ()))
     message_id = _message_id(values.get("message-id", ()))
-    results, hops = _authentication_results(found)
+    results, hops, takers = _authentication_results(found)
     return Message(
         message_id=message_id,
         message_key=message_id or digest,
@@ -123,6 +127,8 @@ def parse(raw: bytes) -> Message:
         html=content.html,
         authentication_results=results,
         hops=hops,
+        taken_in_by=takers,
+        recipients=_addresses(values.get("to", ())),
         defects=(*problems, *_defects(values, sender)),
         body_defects=content.defects,
     )
@@ -246,17 +252,30 @@ def _word(piece: str | bytes, charset: str | None) -> str:
     return decode(piece, charset) if charset else piece.decode("raw-unicode-escape")
 
 
-def _authentication_results(found: tuple[Field, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _addresses(values: list[str] | tuple[()]) -> tuple[str, ...]:
+    """Find the addresses in a recipients' field; whoever signed the field has written it."""
+    found = (match[0].lower() for value in values for match in _ANY_ADDRESS.finditer(value[:4000]))
+    return tuple(dict.fromkeys(found))
+
+
+def _authentication_results(
+    found: tuple[Field, ...],
+) -> tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...]]:
+    """Return the fields, how many Received fields stand above each, and who wrote the one below."""
     results: list[str] = []
     hops: list[int] = []
+    takers: list[str] = []
     received = 0
     for field in found:
         if field.name == "received":
             received += 1
+            match = _TAKEN_IN_BY.search(field.value[:2000])
+            takers += [match[1] if match else ""] * (len(results) - len(takers))
         elif field.name == "authentication-results":
             results.append(field.value.strip())
             hops.append(received)
-    return tuple(results), tuple(hops)
+    takers += [""] * (len(results) - len(takers))
+    return tuple(results), tuple(hops), tuple(takers)
 
 
 def _defects(values: dict[str, list[str]], sender: str | None) -> list[str]:

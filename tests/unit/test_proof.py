@@ -79,7 +79,7 @@ def test_one_line_per_method_is_read_as_well() -> None:
         "spf.icloud.com; spf=pass smtp.mailfrom=bounces@em7877.tm.openai.com",
     )
 
-    assert prove(parse(mail(*results)), own).authserv_id == "dmarc.icloud.com"
+    assert prove(parse(mail(*results)), own).witness == "dmarc.icloud.com"
 
 
 def test_a_forwarders_lines_below_do_not_matter() -> None:
