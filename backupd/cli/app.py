@@ -24,6 +24,7 @@ from backupd.notice import plain
 log = logging.getLogger(__name__)
 
 VERBS = {
+    "approve": "Fetch an export whose mail could not be proven, knowingly.",
     "check": "Find damage in the repository.",
     "completion": "Print the completion script of a shell.",
     "config": "Generate, validate or show the configuration.",

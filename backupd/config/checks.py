@@ -49,7 +49,7 @@ def cautions(settings: Settings) -> tuple[str, ...]:
     if not settings.mailboxes:
         found.append("no mailbox is configured: exports arrive only by `backupd import`")
     found += [
-        f"mailboxes.{name}.authserv_id is not set: no mail can be proven, none will be fetched"
+        f"mailboxes.{name}.authserv_id is not set: only OpenAI's own signature can prove a mail"
         for name, mailbox in settings.mailboxes.items()
         if not mailbox.authserv_ids
     ]

@@ -46,6 +46,8 @@ OptionalPath = Annotated[Path | None, BeforeValidator(parse_optional_path)]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
 Argument = Annotated[str, Field(max_length=4096)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+Address = Annotated[str, Field(pattern=r"^[^@\s]{1,64}@[A-Za-z0-9.-]{1,255}$")]
+Forwarder = Annotated[str, Field(pattern=r"^(?:[^@\s]{1,64}@)?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+$")]
 Session = Literal["none", "bearer", "cookies", "browser"]
 
 _MINUTE = timedelta(minutes=1)
@@ -103,6 +105,8 @@ class MailboxSettings(Table):
     authserv_ids: Annotated[tuple[Text, ...], BeforeValidator(_as_tuple)] = Field(
         default=(), validation_alias=AliasChoices("authserv_id", "authserv_ids")
     )
+    addresses: Annotated[tuple[Address, ...], BeforeValidator(_as_tuple)] = ()
+    forwarders: Annotated[tuple[Forwarder, ...], BeforeValidator(_as_tuple)] = ()
     drop_folder: OptionalPath = None
     connect_timeout: Seconds = 20.0
     read_timeout: Seconds = 60.0

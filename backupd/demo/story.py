@@ -106,6 +106,9 @@ class Story:
         asked = [one for one in stage.downloads.requests if one.file_name == _FORGED]
         expect(not asked, "the forged link was opened")
         yield "requests for its link: 0"
+        stage.done("approve", str(notice["delivery"]), "--reject", "--yes")
+        expect(not stage.json("status")["deliveries"], "the forgery is still asked about")
+        yield "backupd approve … --reject: nothing is asked any more"
 
     def _wall(self) -> Iterator[str]:
         name, _ = self._offer(2, Plan(wall="login-redirect"))

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeAlias
 
 from backupd import notice
+from backupd.intake.fetching import time_left
+from backupd.intake.judge import Decision, Doubtful, Judge, Ready
 from backupd.intake.mailkeys import is_signed_in
 from backupd.intake.rooms import Rooms
 from backupd.ledger.deliveries import Delivery, Opening, Place, State
 from backupd.ledger.messages import Verdict
 from backupd.mail.cursor import Cursor
-from backupd.mail.gate import LinkRefused
-from backupd.mail.link import Link, find
-from backupd.mail.message import Kind, Message, MessageRefused, classify, parse
-from backupd.mail.proof import Proof, ProofMissing, prove
+from backupd.mail.link import Link
+from backupd.mail.message import Kind, Message, MessageRefused, parse
+from backupd.mail.proof import Proof
+from backupd.mail.resolver import TxtResolver
+from backupd.mail.signature import Lookup
 
 log = logging.getLogger(__name__)
 
@@ -32,24 +33,16 @@ SLOW_WORD = timedelta(days=1)
 """A person may say so late that an export was asked for: by then its mail may be there."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A proven mail with its link."""
-
-    proof: Proof
-    link: Link
-
-
-_Decision: TypeAlias = _Ready | Kind | str
-"""What to do about a mail; a text is the reason for refusing it."""
-
-
 class Arrivals:
     """The sink of all mailboxes; `wake` is called when a delivery has become due."""
 
-    def __init__(self, rooms: Rooms, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, rooms: Rooms, wake: Callable[[], None], lookup: Lookup | None = None
+    ) -> None:
+        """Prepare; `lookup` asks the DNS for keys, by default the machine's."""
         self._rooms = rooms
         self._wake = wake
+        self._judge = Judge(rooms.settings.mailboxes, lookup or TxtResolver(), rooms.clock)
 
     def cursor(self, mailbox: str, folder: str) -> Cursor | None:
         """Return how far a folder was read."""
@@ -75,7 +68,11 @@ class Arrivals:
         raw: bytes,
         received_at: datetime,
     ) -> None:
-        """Judge one mail; the verdict is durable when this returns."""
+        """Judge one mail; the verdict is durable when this returns.
+
+        Raises:
+            NotNow: what proves it cannot be asked just now.
+        """
         place = Place(mailbox, folder, uidvalidity, uid)
         try:
             message = parse(raw)
@@ -84,7 +81,8 @@ class Arrivals:
             return
         if self._rooms.messages.known(mailbox, message.message_key):
             return
-        self._act(place, message, received_at, self._decide(mailbox, message, received_at))
+        decision = self._judge.decide(mailbox, raw, message, received_at)
+        self._act(place, message, received_at, decision)
 
     def unreadable(self, mailbox: str, folder: str, uid: int, reason: str) -> None:
         """Tell of a mail that could not be read at all."""
@@ -110,31 +108,14 @@ class Arrivals:
         self._rooms.messages.set_fact(f"mailbox:{mailbox}", "ok", self._rooms.clock())
         self._rooms.tell(notice.mailbox_recovered(mailbox=mailbox))
 
-    def _decide(self, mailbox: str, message: Message, received_at: datetime) -> _Decision:
-        """Decide what a mail is, from its bytes alone; never raises.
-
-        One mail that breaks the program must not make it deaf to all that follow.
-        """
-        try:
-            kind = classify(message)
-            if kind is Kind.OTHER:
-                return Kind.OTHER
-            proof = prove(message, self._rooms.settings.mailboxes[mailbox].authserv_ids)
-            if kind is Kind.STARTED:
-                return Kind.STARTED
-            return _Ready(proof, find(message, received_at))
-        except (ProofMissing, LinkRefused) as refused:
-            return str(refused)
-        except Exception as error:
-            log.exception("mailbox %s: a mail could not be judged", mailbox)
-            return f"it could not be read ({type(error).__name__})"
-
     def _act(
-        self, place: Place, message: Message, received_at: datetime, decision: _Decision
+        self, place: Place, message: Message, received_at: datetime, decision: Decision
     ) -> None:
         match decision:
-            case _Ready():
+            case Ready():
                 self._ready(place, message, decision, received_at)
+            case Doubtful():
+                self._ask(place, message, decision, received_at)
             case str():
                 self._refuse(place, message.message_key, message.sender, decision, Verdict.REFUSED)
             case Kind.STARTED:
@@ -142,8 +123,8 @@ class Arrivals:
             case _:
                 self._remember(place, message.message_key, Verdict.OTHER)
 
-    def _ready(self, place: Place, message: Message, ready: _Ready, received_at: datetime) -> None:
-        opening = _opening(place, message, ready, received_at)
+    def _ready(self, place: Place, message: Message, ready: Ready, received_at: datetime) -> None:
+        opening = _opening(place, message, ready.link, ready.proof, received_at)
         now = self._rooms.clock()
         with self._rooms.database.transaction():  # two mailboxes may get the same mail at once
             known = self._rooms.deliveries.of_file(opening.file_name)
@@ -161,6 +142,25 @@ class Arrivals:
             found = _found_notice(delivery, opening.deadline, now)
             self._rooms.tell(notice.answering(found, answered))
         self._wake()
+
+    def _ask(
+        self, place: Place, message: Message, doubtful: Doubtful, received_at: datetime
+    ) -> None:
+        """Open a delivery that waits for a person, unless the export is known or a flood comes."""
+        opening = _opening(place, message, doubtful.link, None, received_at)
+        now = self._rooms.clock()
+        with self._rooms.database.transaction():
+            known = self._rooms.deliveries.of_file(opening.file_name)
+            if known is not None and known.state is not State.EXPIRED:
+                self._remember(place, message.message_key, Verdict.DUPLICATE, known.id)
+                return
+            told = self._rooms.messages.refused_since(place.mailbox, now - timedelta(days=1))
+            if told < MOST_REFUSALS and now < opening.give_up_at:
+                delivery = self._rooms.deliveries.ask(opening, doubtful.reason, now)
+                self._remember(place, message.message_key, Verdict.REFUSED, delivery.id)
+                self._rooms.tell(_approval_notice(delivery, doubtful.reason, now))
+                return
+        self._refuse(place, message.message_key, message.sender, doubtful.reason, Verdict.REFUSED)
 
     def _started(self, place: Place, message: Message, received_at: datetime) -> None:
         now = self._rooms.clock()
@@ -193,20 +193,23 @@ class Arrivals:
 
 
 def _is_newer(opening: Opening, known: Delivery) -> bool:
-    """Say whether a link outlives the one that its export is waited for with."""
+    """Say whether a proven mail's link outlives the one that its export is waited for with."""
+    if known.is_unproven:
+        return True
     if known.state not in (State.PROVEN, State.FETCHING, State.NEEDS_YOU):
         return False
     later = known.deadline is None or opening.deadline > known.deadline
     return later and opening.link != known.link
 
 
-def _opening(place: Place, message: Message, ready: _Ready, received_at: datetime) -> Opening:
-    proof, link = ready.proof, ready.link
+def _opening(
+    place: Place, message: Message, link: Link, proof: Proof | None, received_at: datetime
+) -> Opening:
     return Opening(
         place=place,
         message_id=message.message_id,
         sender=message.sender or "",
-        proof=f"{proof.method} {proof.authserv_id} {proof.domain}",
+        proof=f"{proof.method} {proof.witness} {proof.domain}" if proof else None,
         link=link.url.reveal(),
         era=link.era.value,
         host=link.host,
@@ -224,4 +227,15 @@ def _found_notice(delivery: Delivery, deadline: datetime, now: datetime) -> noti
         mailbox=delivery.mailbox or "",
         host=delivery.host or "",
         time_left=deadline - now,
+    )
+
+
+def _approval_notice(delivery: Delivery, reason: str, now: datetime) -> notice.Notice:
+    return notice.approval_wanted(
+        delivery=delivery.id,
+        mailbox=delivery.mailbox or "",
+        sender=delivery.sender or "",
+        reason=reason,
+        host=delivery.host or "",
+        time_left=time_left(delivery, now),
     )

@@ -50,7 +50,10 @@ class Care:
             if delivery.state is State.FETCHED:
                 continue  # the file is here
             over = delivery.give_up_at is not None and now >= delivery.give_up_at
-            if over and delivery.state is not State.FETCHING:  # an attempt's outcome ends it
+            if delivery.is_unproven:
+                if over:
+                    self._lapse(delivery, now)
+            elif over and delivery.state is not State.FETCHING:  # an attempt's outcome ends it
                 self._end(delivery, now)
             else:
                 self._alarm(delivery, now)
@@ -63,6 +66,13 @@ class Care:
             self._fetcher.last_chance(delivery, now)
         elif delivery.next_attempt_at > now:
             self._rooms.deliveries.postpone(delivery.id, now, now)
+
+    def _lapse(self, delivery: Delivery, now: datetime) -> None:
+        """End a delivery that nobody approved in time."""
+        reason = "nobody approved it while its link could live"
+        with self._rooms.database.transaction():
+            self._rooms.deliveries.refused(delivery.id, reason, now)
+            self._rooms.tell(notice.approval_closed(delivery=delivery.id, reason=reason))
 
     def _alarm(self, delivery: Delivery, now: datetime) -> None:
         if delivery.mail_at is None or delivery.deadline is None:

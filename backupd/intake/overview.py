@@ -12,7 +12,7 @@ from backupd.intake.accounts import Account, Accounts, Overdue
 from backupd.intake.care import LAST_CHECK, LAST_CHECK_PROBLEMS, LAST_DRILL
 from backupd.intake.reminding import find_overdue, is_late
 from backupd.intake.sessions import Outlook, SessionNote, notes
-from backupd.ledger.deliveries import Deliveries, Delivery, State, moment
+from backupd.ledger.deliveries import UNPROVEN, Deliveries, Delivery, State, moment
 from backupd.ledger.messages import Messages, Request
 from backupd.store.derived import lies_in_memory
 from backupd.store.repository import Repository
@@ -127,6 +127,7 @@ def needs(delivery: Delivery) -> str | None:
         "too-big": "raise download.max_size",
         "session-refused": "renew the session, or download the export in a signed-in browser",
         "session-missing": "renew the session, or download the export in a signed-in browser",
+        UNPROVEN: f"look at its mail, then `backupd approve {delivery.id}`",
     }.get(delivery.outcome or "", "download the export in a signed-in browser")
 
 

@@ -5,6 +5,9 @@ refused; only the methods below move it. That its mail was seen is the message's
 Each method is one durable transaction and may be nested in a caller's transaction. The signed link
 is stored from `proven` until the delivery is stored, expired or refused, or its file lies in
 quarantine, and is erased by the same statement (I6).
+
+A delivery whose mail is not proven has no `proof`; it begins as needs-you, is never due, and goes
+on only when a person approves it or a proven mail brings the same export.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ PENDING = (State.PROVEN, State.FETCHING, State.FETCHED, State.NEEDS_YOU)
 """States in which something is still to be done before the deadline."""
 OVER = 100
 """The `alarm` of a delivery whose last chance is given: it outlived the time for its link."""
+UNPROVEN = "unproven"
+"""The outcome of a delivery that waits for a person's approval (`ledger.approvals`)."""
 CLOCK_SLACK = timedelta(minutes=1)
 """By so much may the clock be set back without anything being tried before its time."""
 
@@ -84,6 +89,11 @@ class Delivery:
     size: int | None
     snapshot: str | None
 
+    @property
+    def is_unproven(self) -> bool:
+        """Whether it waits for a person's approval."""
+        return self.state is State.NEEDS_YOU and self.proof is None
+
     def __repr__(self) -> str:
         """Show id and state only: the link is a secret."""
         return f"Delivery({self.id}, {self.state.value})"
@@ -91,12 +101,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What is known when a mail is proven and its link found."""
+    """What is known when a mail's link is found; `proof` is None if nothing proves the mail."""
 
     place: Place
     message_id: str | None
     sender: str
-    proof: str
+    proof: str | None
     link: str
     era: str
     host: str
@@ -119,10 +129,21 @@ class Deliveries:
 
     def open(self, opening: Opening, now: datetime) -> Delivery:
         """Record a proven mail with its link and deadline; due at once."""
+        return self._insert(opening, State.PROVEN, None, None, now)
+
+    def ask(self, opening: Opening, doubt: str, now: datetime) -> Delivery:
+        """Record a mail that nothing proves, and why; it waits for a person."""
+        return self._insert(opening, State.NEEDS_YOU, UNPROVEN, doubt, now)
+
+    def _insert(
+        self, opening: Opening, state: State, outcome: str | None, detail: str | None, now: datetime
+    ) -> Delivery:
         identity, place = secrets.token_hex(4), opening.place
         row: dict[str, str | int | None] = {
             "id": identity,
-            "state": State.PROVEN.value,
+            "state": state.value,
+            "outcome": outcome,
+            "detail": detail,
             "mailbox": place.mailbox,
             "folder": place.folder,
             "uidvalidity": place.uidvalidity,
@@ -138,7 +159,8 @@ class Deliveries:
             "mail_at": stamp(opening.mail_at),
             "deadline": stamp(opening.deadline),
             "give_up_at": stamp(opening.give_up_at),
-            **dict.fromkeys(("created_at", "updated_at", "next_attempt_at"), stamp(now)),
+            **dict.fromkeys(("created_at", "updated_at"), stamp(now)),
+            "next_attempt_at": stamp(now) if state is State.PROVEN else None,
         }
         marks = ", ".join("?" * len(row))
         with self._db.transaction() as connection:
@@ -159,12 +181,15 @@ class Deliveries:
         return self._in_states(PENDING)
 
     def renew(self, identity: str, opening: Opening, now: datetime) -> Delivery:
-        """Give a pending delivery the newer link of another mail; due at once."""
+        """Give a pending delivery the newer link of another, proven mail; due at once."""
         self._set(
             identity,
             now,
-            "link = ?, host = ?, era = ?, mail_at = ?, deadline = ?, give_up_at = ?, alarm = 0,"
+            "proof = ?, sender = ?, link = ?, host = ?, era = ?,"
+            " mail_at = ?, deadline = ?, give_up_at = ?, alarm = 0,"
             " next_attempt_at = ?, state = CASE state WHEN ? THEN state ELSE ? END, outcome = NULL",
+            opening.proof,
+            opening.sender,
             opening.link,
             opening.host,
             opening.era,
@@ -186,13 +211,15 @@ class Deliveries:
             delivery
             for delivery in self.pending()
             if delivery.next_attempt_at is not None
+            and delivery.proof is not None
             and (delivery.next_attempt_at <= now or delivery.updated_at > now + CLOCK_SLACK)
         ]
 
     def missed_at(self) -> datetime | None:
-        """Return when the newest delivery expired, or None if it did not."""
+        """Return when the newest delivery expired, or None if it did not; proven ones count."""
         row = self._db.row(
-            "SELECT state, updated_at FROM deliveries ORDER BY created_at DESC, id LIMIT 1"
+            "SELECT state, updated_at FROM deliveries WHERE proof IS NOT NULL"
+            " ORDER BY created_at DESC, id LIMIT 1"
         )
         missed = row is not None and row["state"] == State.EXPIRED.value
         return moment(row["updated_at"]) if row is not None and missed else None

@@ -5,7 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
+from backupd.errors import BackupdError
 from backupd.mail.cursor import Cursor
+
+
+class NotNow(BackupdError):
+    """A mail cannot be judged just now; it is handed over again at the next pass."""
+
+    transient = True
 
 
 class Sink(Protocol):
@@ -32,7 +39,11 @@ class Sink(Protocol):
         raw: bytes,
         received_at: datetime,
     ) -> None:
-        """Take a mail; it must be durable when this returns. The same one may come twice."""
+        """Take a mail; it must be durable when this returns. The same one may come twice.
+
+        Raises:
+            NotNow: it must come again; nothing is lost.
+        """
 
     def unreadable(self, mailbox: str, folder: str, uid: int, reason: str) -> None:
         """Tell of a mail that names OpenAI but is too large, or whose body does not come."""

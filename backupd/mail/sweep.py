@@ -5,6 +5,7 @@
   body; without a sane Message-ID it is known by its bytes.
 - A mail is handed over before the cursor passes it. One whose header or body did not come holds
   the cursor back and is asked for again at each pass, as long as the server still lists it.
+- One that cannot be judged yet holds the cursor back too, without being counted as a fault.
 - A mail beyond 5 MiB is told and passed over.
 - A search covers mails that were dealt with: this process looks at none of them twice.
 """
@@ -19,7 +20,7 @@ from enum import Enum
 from backupd.mail.cursor import advance, plan
 from backupd.mail.mailbox import FolderState, Session, Summary
 from backupd.mail.message import MAX_BYTES, MessageRefused, parse, worth_fetching
-from backupd.mail.sink import Sink
+from backupd.mail.sink import NotNow, Sink
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,10 @@ class _Outcome(Enum):
     HANDED_OVER = "handed over"
     PASSED = "passed"
     LATER = "later"
+    UNDECIDED = "undecided"
+
+
+_WAITING = (_Outcome.LATER, _Outcome.UNDECIDED)
 
 
 class Sweep:
@@ -64,11 +69,12 @@ class Sweep:
         self._done[folder] = {one for one in done if one[1] >= searched.first_uid} | {
             (state.uidvalidity, uid)
             for uid, outcome in outcomes.items()
-            if outcome is not _Outcome.LATER
+            if outcome not in _WAITING
         }
-        later = [uid for uid, outcome in outcomes.items() if outcome is _Outcome.LATER]
-        for uid in later:
-            self._miss(folder, state, uid)
+        for uid, outcome in outcomes.items():
+            if outcome is _Outcome.LATER:
+                self._miss(folder, state, uid)
+        later = [uid for uid, outcome in outcomes.items() if outcome in _WAITING]
         reached = advance(searched, state.uidvalidity, state.uidnext, uids, later)
         if reached != cursor:
             self._sink.advance(self._mailbox, folder, reached)
@@ -97,7 +103,13 @@ class Sweep:
         if not key and self._sink.known(self._mailbox, _key(raw)):
             return _Outcome.PASSED
         received_at = summary.received_at or self._clock()
-        self._sink.found(self._mailbox, folder, state.uidvalidity, summary.uid, raw, received_at)
+        try:
+            self._sink.found(
+                self._mailbox, folder, state.uidvalidity, summary.uid, raw, received_at
+            )
+        except NotNow as reason:
+            log.info("mailbox %s: a mail waits: %s", self._mailbox, reason.message)
+            return _Outcome.UNDECIDED
         return _Outcome.HANDED_OVER
 
     def _new_key(self, header: bytes) -> str | None:

@@ -8,6 +8,8 @@ No notice holds a URL, a secret or text of a chat; text from outside goes throug
 from __future__ import annotations
 
 from backupd.notice.arrival import (
+    approval_closed,
+    approval_wanted,
     export_started,
     mail_found,
     mail_refused,
@@ -61,6 +63,7 @@ EVENTS = (
     export_started,
     mail_found,
     mail_refused,
+    approval_closed,
     mailbox_unreachable,
     mailbox_refused,
     mailbox_recovered,
@@ -109,6 +112,8 @@ __all__ = [
     "Severity",
     "amount",
     "answering",
+    "approval_closed",
+    "approval_wanted",
     "channel_failing",
     "channel_recovered",
     "check_result",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from backupd.notice.model import Notice, Severity, faults_of
-from backupd.notice.words import cause, plain, span
+from backupd.notice.words import cause, plain, span, within
 
 
 def export_started(*, mailbox: str) -> Notice:
@@ -66,6 +66,58 @@ def mail_refused(
         delivery=delivery,
         clears=faults_of(delivery),
         fields={"mailbox": plain(mailbox), "reason": cause(reason)},
+    )
+
+
+def approval_wanted(
+    *,
+    delivery: str,
+    mailbox: str,
+    sender: str,
+    reason: str,
+    host: str,
+    time_left: timedelta,
+) -> Notice:
+    """A mail has a link of OpenAI's, but nothing proves it; a person may let it through."""
+    command = f"backupd approve {plain(delivery)}"
+    return Notice(
+        event="mail_refused",
+        severity=Severity.WARNING,
+        title=f"A mail about an export is not proven: it needs you {within(time_left)}",
+        body=(
+            f'A mail in mailbox "{plain(mailbox)}" that says it is from {plain(sender, 120)} holds '
+            f"an export link to {plain(host)}, but nothing proves that OpenAI sent it: "
+            f"{cause(reason)}.\n"
+            "Nothing was fetched from it, the mail was not touched, and all stored exports are "
+            "safe.\n"
+            "What to do: if you did not request an export, take it for a forgery: click nothing in "
+            f"it, and leave it or run `{command} --reject`. If you did, and the mail looks as it "
+            f"should, run `{command}` {within(time_left)}: it shows what is known, asks, and the "
+            "export is then fetched like any other. Unanswered, this ends by itself."
+        ),
+        delivery=delivery,
+        fault=f"delivery:{delivery}:approval",
+        fields={
+            "mailbox": plain(mailbox),
+            "reason": cause(reason),
+            "seconds_left": int(time_left.total_seconds()),
+        },
+    )
+
+
+def approval_closed(*, delivery: str, reason: str) -> Notice:
+    """Nobody will be asked about an unproven mail any more."""
+    return Notice(
+        event="approval_closed",
+        severity=Severity.INFO,
+        title="A mail that was not proven is let go",
+        body=(
+            f"Nothing was fetched from it, and its link is erased: {cause(reason)}.\n"
+            "Nothing to do. If you did request an export and none comes, request another one at "
+            "chatgpt.com (Settings, Data controls, Export data)."
+        ),
+        delivery=delivery,
+        clears=faults_of(delivery),
     )
 
 

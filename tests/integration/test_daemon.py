@@ -97,8 +97,46 @@ def test_an_unproven_mail_is_told_of_and_nothing_is_fetched(staged: Staged, kind
         until(lambda: "mail_refused" in stage.events(), 20, "the refusal")
 
     assert stage.downloads.requests == ()
-    assert states(stage) == []
+    assert states(stage) == ["needs-you"]
     assert stage.json("snapshots") == []
+
+
+def test_a_person_lets_an_unproven_mail_through(staged: Staged) -> None:
+    stage, imap = staged
+    (export,) = exports(1)
+    stage.offer(export)
+    with stage.daemon():
+        imap.deliver(stage.ready_mail(export, verdict="none"), just_now())
+        until(lambda: "mail_refused" in stage.events(), 20, "the question")
+        (asked,) = stage.json("notices")[-1:]
+        (waiting,) = stage.json("status")["deliveries"]
+        stage.run("approve", waiting["id"], code=2)
+        assert states(stage) == ["needs-you"]
+        shown = stage.run("approve", waiting["id"][:3], "--yes")
+        until(lambda: "stored" in stage.events(), 50, "the export")
+
+    assert f"backupd approve {waiting['id']}" in asked["body"]
+    assert "noreply@tm.openai.com" in asked["body"]
+    assert waiting["needs"] == f"look at its mail, then `backupd approve {waiting['id']}`"
+    assert "dmarc=none" in shown
+    assert states(stage) == ["stored"]
+    stage.run("approve", waiting["id"], "--yes", code=2)
+
+
+def test_a_person_turns_an_unproven_mail_down(staged: Staged) -> None:
+    stage, imap = staged
+    (export,) = exports(1)
+    stage.offer(export)
+    imap.deliver(stage.ready_mail(export, verdict="fail"), just_now())
+    stage.run("poll", code=21)
+    (waiting,) = stage.json("status")["deliveries"]
+    stage.run("approve", waiting["id"], "--reject", "--yes")
+
+    assert stage.json("status")["state"] == "OK"
+    assert stage.events() == ["mail_refused", "approval_closed"]
+    assert stage.ledger("SELECT link FROM deliveries")[0]["link"] is None
+    stage.run("poll")
+    assert stage.downloads.requests == ()
 
 
 def test_a_started_mail_opens_a_request_that_the_export_closes(staged: Staged) -> None:

@@ -91,6 +91,15 @@ def samples() -> Iterator[Notice]:
         mailbox="personal", sender="noreply@openai.evil", reason="no proof: dmarc=fail"
     )
     yield notice.mail_refused(mailbox="personal", sender=None, reason="")
+    yield notice.approval_wanted(
+        delivery=DELIVERY,
+        mailbox="personal",
+        sender="noreply@tm.openai.com",
+        reason="mx.example.org says dmarc=fail",
+        host="chatgpt.com",
+        time_left=LEFT,
+    )
+    yield notice.approval_closed(delivery=DELIVERY, reason="nobody approved it in time")
     yield notice.mailbox_unreachable(
         mailbox="personal", reason="connection refused", since=MOMENT - timedelta(hours=1)
     )
@@ -278,6 +287,15 @@ def test_outside_text_is_one_harmless_line() -> None:
 def test_no_event_lets_outside_text_through() -> None:
     hostile = [
         notice.mail_refused(mailbox=HOSTILE, sender=HOSTILE, reason=HOSTILE),
+        notice.approval_wanted(
+            delivery="d",
+            mailbox=HOSTILE,
+            sender=HOSTILE,
+            reason=HOSTILE,
+            host=HOSTILE,
+            time_left=LEFT,
+        ),
+        notice.approval_closed(delivery="d", reason=HOSTILE),
         notice.mail_found(delivery="d", mailbox=HOSTILE, host=HOSTILE, time_left=LEFT),
         notice.mailbox_unreachable(mailbox=HOSTILE, reason=HOSTILE, since=MOMENT),
         notice.mailbox_refused(mailbox=HOSTILE, reason=HOSTILE),
