@@ -1,8 +1,9 @@
 """The one place where downloads touch sockets: resolve, connect, TLS, read, write.
 
-A network backend for httpcore. Names are resolved once and the connection goes to the very address
-that was found, so that addresses can be judged between the two steps. All waiting is done in
-slices under a `Pace`.
+A network backend for httpcore. A name is resolved once for each connection, every address that was
+found must be a public one, and the connection goes to the very address that was judged: a name that
+answers otherwise the next time (DNS rebinding) gains nothing. Only what `connect_to` names may lie
+elsewhere. All waiting is done in slices under a `Pace`.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 import httpcore
 
+from backupd.download.addresses import is_public
 from backupd.download.outcome import Ended, NetworkFailed
 from backupd.download.pace import SLICE, Pace
-from backupd.download.terms import Network
+from backupd.download.terms import Address, Lookup, Network
 
 T = TypeVar("T")
-Address = tuple[socket.AddressFamily, Any]
 
 
 def tls_context(network: Network) -> ssl.SSLContext:
@@ -69,7 +70,10 @@ class Backend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Connect to the first address of `host` that answers; `timeout` covers all of them."""
         until = time.monotonic() + (timeout or 0.0)
-        addresses = _resolve(*self._network.route(host, port), until, self._pace)
+        lookup = self._network.lookup or _system_lookup
+        addresses = _resolve(*self._network.route(host, port), until, self._pace, lookup)
+        if not self._network.is_routed(host, port):
+            _require_public(host, addresses)
         failure = NetworkFailed(f"connect {host}: no address")
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             share = time.monotonic() + (until - time.monotonic()) / left
@@ -140,14 +144,30 @@ class Stream(httpcore.NetworkStream):
         return False if info == "is_readable" else None
 
 
-def _resolve(host: str, port: int, until: float, pace: Pace) -> list[Address]:
+def _require_public(host: str, addresses: Sequence[Address]) -> None:
+    """Refuse a name if any of its addresses is not public: one that is does not excuse the others.
+
+    Raises:
+        Ended: one is not. It may be a passing fault: a captive portal answers like this.
+    """
+    for _, where in addresses:
+        if not is_public(str(where[0])):
+            raise Ended(
+                NetworkFailed(
+                    f"resolve {host}: its address {where[0]} is not a public one; if that is"
+                    " meant, name it in connect_to"
+                )
+            )
+
+
+def _resolve(host: str, port: int, until: float, pace: Pace, lookup: Lookup) -> Sequence[Address]:
     """Look up all addresses, in the system's order of preference.
 
     The look-up runs in a thread that is left behind when it takes too long: the resolver cannot be
     interrupted.
     """
-    answers: queue.SimpleQueue[list[Address] | OSError] = queue.SimpleQueue()
-    threading.Thread(target=_look_up, args=(host, port, answers), daemon=True).start()
+    answers: queue.SimpleQueue[Sequence[Address] | OSError] = queue.SimpleQueue()
+    threading.Thread(target=_look_up, args=(lookup, host, port, answers), daemon=True).start()
     while True:
         try:
             found = answers.get(timeout=SLICE)
@@ -161,10 +181,19 @@ def _resolve(host: str, port: int, until: float, pace: Pace) -> list[Address]:
     return found
 
 
-def _look_up(host: str, port: int, answers: queue.SimpleQueue[list[Address] | OSError]) -> None:
+def _system_lookup(host: str, port: int) -> list[Address]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def _look_up(
+    lookup: Lookup,
+    host: str,
+    port: int,
+    answers: queue.SimpleQueue[Sequence[Address] | OSError],
+) -> None:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        answers.put([(family, address) for family, _, _, _, address in found])
+        answers.put(lookup(host, port))
     except OSError as exc:
         answers.put(exc)
     except UnicodeError:

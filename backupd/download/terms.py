@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
+
+Address: TypeAlias = tuple[int, Any]
+"""An address family, and an address as sockets of that family take it."""
+Lookup: TypeAlias = Callable[[str, int], Sequence[Address]]
+"""Returns the addresses of a host and port, the best first; raises OSError."""
 
 GIB = 1024**3
 MIB = 1024**2
@@ -32,11 +38,17 @@ class Network:
 
     `ca_file` (PEM) replaces the system's certificate store. `connect_to` maps "host:port" to
     "address:port" (IPv6 in brackets): only the TCP connection goes elsewhere; the URL, the Host
-    field and the name checked by TLS stay.
+    field and the name checked by TLS stay. What it names may lie anywhere; every other name must
+    lead to public addresses. `lookup` replaces the system's resolver.
     """
 
     ca_file: Path | None = None
     connect_to: Mapping[str, str] = field(default_factory=dict)
+    lookup: Lookup | None = None
+
+    def is_routed(self, host: str, port: int) -> bool:
+        """Say whether `connect_to` names a URL's host and port."""
+        return f"{host.lower()}:{port}" in self.connect_to
 
     def route(self, host: str, port: int) -> tuple[str, int]:
         """Return the host and port to connect to for a URL's host and port."""
