@@ -23,6 +23,7 @@ from backupd.intake.sessions import Look, Outlook, looks
 from backupd.intake.ways import Ways, choices
 from backupd.ledger.db import open_database
 from backupd.ledger.messages import Messages
+from backupd.mail.discovery import look
 from backupd.mail.mailbox import probe
 from backupd.store.derived import lies_in_memory
 from backupd.store.repository import Access, Repository
@@ -67,19 +68,13 @@ def examine(
         yield _guarded(
             f"credential {mailbox.credential}", partial(_source, credentials, mailbox.credential)
         )
-        yield _guarded(
-            f"mailbox {name}", partial(_mailbox, settings.state.path, credentials, mailbox, now)
-        )
+        secret = partial(_secret, settings.state.path, credentials, mailbox, now)
+        login = _guarded(f"mailbox {name}", partial(_mailbox, mailbox, secret))
+        yield login
         if mailbox.drop_folder is not None:
             yield _guarded("drop folder", partial(_writable, mailbox.drop_folder))
-        if not mailbox.authserv_ids:
-            yield Finding(
-                f"mailbox {name}",
-                Verdict.CAUTION,
-                "no authserv_id: no mail can be proven, so nothing is fetched by itself",
-                "set authserv_id to the name that your mail server writes first in"
-                " Authentication-Results",
-            )
+        if login.verdict is Verdict.OK:  # a refused login is not repeated
+            yield _verdicts(name, mailbox, secret, now)
 
     yield from sessions_at_hand(settings, credentials, now)
 
@@ -129,16 +124,43 @@ def _source(credentials: Credentials, name: str) -> str:
     return f"comes from {credentials.source(name)}"
 
 
-def _mailbox(state: Path, credentials: Credentials, mailbox: MailboxSettings, now: datetime) -> str:
+def _mailbox(mailbox: MailboxSettings, secret: Callable[[], str]) -> str:
+    return probe(mailbox, secret())
+
+
+def _secret(state: Path, credentials: Credentials, mailbox: MailboxSettings, now: datetime) -> str:
+    """Return what logs in to a mailbox."""
     if not is_signed_in(mailbox):
-        return probe(mailbox, credentials.get(mailbox.credential))
+        return credentials.get(mailbox.credential)
     database = open_database(state / "ledger.sqlite")  # for what the provider may exchange
     try:
         messages = Messages(database)
-        key = mail_key(mailbox, credentials, messages, lambda: now, untold)
-        return probe(mailbox, key.get())
+        return mail_key(mailbox, credentials, messages, lambda: now, untold).get()
     finally:
         database.close()
+
+
+def _verdicts(
+    name: str, mailbox: MailboxSettings, secret: Callable[[], str], now: datetime
+) -> Finding:
+    """Compare `authserv_id` with who writes verdicts into the mails that are there."""
+    check = f"verdicts in {name}"
+    try:
+        writers = look(mailbox, secret(), now.date())
+    except BackupdError as error:
+        return Finding(check, Verdict.FAILED, error.message, error.hint)
+    known = {one.lower() for one in mailbox.authserv_ids}
+    if not writers.mails or any(one.name in known for one in writers.found):
+        return Finding(check, Verdict.OK, writers.told())
+    best = writers.suggestion()
+    if best is not None:
+        fix = f'if {best.name} belongs to your mail provider, set authserv_id = "{best.name}"'
+    else:
+        fix = (
+            "set authserv_id to the name that your mail server writes first in"
+            " Authentication-Results; if it writes none, OpenAI's own signature must prove a mail"
+        )
+    return Finding(check, Verdict.CAUTION, writers.told(), fix)
 
 
 def _python() -> Finding:

@@ -131,9 +131,9 @@ class Session:
                 int(answer[b"UIDVALIDITY"]), None if uidnext is None else int(uidnext)
             )
 
-    def search(self, plan: SearchPlan) -> list[int]:
-        """Return the UIDs of mails that name openai.com as their sender, ascending."""
-        criteria: list[Any] = ["FROM", SENDER]
+    def search(self, plan: SearchPlan, sender: str = SENDER) -> list[int]:
+        """Return the UIDs of mails that name `sender` as theirs, "" for anybody, ascending."""
+        criteria: list[Any] = ["FROM", sender] if sender else []
         if plan.since is not None:
             criteria = ["SINCE", plan.since, *criteria]
         else:
@@ -141,15 +141,15 @@ class Session:
         with self._talking("search"):
             return plan.wanted(int(uid) for uid in self._client.search(criteria))
 
-    def summaries(self, uids: Sequence[int]) -> Iterator[Summary]:
-        """Fetch sizes, times and header fields, 100 mails at a time.
+    def summaries(self, uids: Sequence[int], header: str = _HEADER) -> Iterator[Summary]:
+        """Fetch sizes, times and the header, or the fields of it, 100 mails at a time.
 
         A UID without an answer, or without a header in it, is left out.
         """
         for start in range(0, len(uids), FETCH_CHUNK):
             chunk = uids[start : start + FETCH_CHUNK]
             with self._talking("fetch headers"):
-                answer = self._client.fetch(chunk, ["RFC822.SIZE", "INTERNALDATE", _HEADER])
+                answer = self._client.fetch(chunk, ["RFC822.SIZE", "INTERNALDATE", header])
                 found = [_summary(uid, answer[uid]) for uid in chunk if uid in answer]
             yield from (summary for summary in found if summary is not None)
 

@@ -139,6 +139,20 @@ def test_a_person_turns_an_unproven_mail_down(staged: Staged) -> None:
     assert stage.downloads.requests == ()
 
 
+def test_doctor_suggests_whose_verdicts_to_believe(staged: Staged) -> None:
+    stage, imap = staged
+    for number in range(4):
+        kind = mails.Envelope(just_now(), subject=f"code {number}", authserv_id="mx.example.org")
+        imap.deliver(mails.started(kind), just_now())
+    stage.config.write_text(stage.config.read_text().replace('authserv_id = "mx.example.org"', ""))
+
+    found = {one["check"]: one for one in stage.json("doctor")}["verdicts in personal"]
+
+    assert found["verdict"] == "caution"
+    assert "of 4 mails, mx.example.org on 4 gave a DMARC verdict" in found["seen"]
+    assert 'set authserv_id = "mx.example.org"' in found["fix"]
+
+
 def test_a_started_mail_opens_a_request_that_the_export_closes(staged: Staged) -> None:
     stage, imap = staged
     (export,) = exports(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backupd.mail.message import parse
-from backupd.mail.proof import Proof, ProofMissing, prove
+from backupd.mail.proof import Proof, ProofMissing, Says, Statement, prove
 
 OWN = ("mx.example.org",)
 PASS = "dmarc=pass (p=REJECT sp=REJECT dis=NONE) header.from=tm.openai.com"
@@ -217,3 +217,90 @@ def test_hostile_text_in_a_verdict_is_escaped() -> None:
         prove(parse(mail(result)), OWN)
 
     assert refused.value.reason.isprintable()
+
+
+MICROSOFT = (
+    "Received: from A.example (::1) by B.prod.outlook.com with HTTPS; x\r\n"
+    "Authentication-Results: spf=pass (sender IP is 159.183.12.231)\r\n"
+    " smtp.mailfrom=em7877.tm.openai.com; dkim=pass (signature was verified)\r\n"
+    " header.d=tm.openai.com;dmarc={} action=none header.from={};compauth=pass reason=100\r\n"
+    "Received: from o13.example (159.183.12.231) by\r\n"
+    " AM4PEPF00.mail.{} (10.167.16.1) with Microsoft SMTP Server id 15.20; x\r\n"
+)
+OUTLOOK = ("protection.outlook.com",)
+
+
+def microsoft(
+    verdict: str = "pass", domain: str = "tm.openai.com", border: str = OUTLOOK[0]
+) -> bytes:
+    return MICROSOFT.format(verdict, domain, border).encode()
+
+
+def test_microsofts_line_without_a_name_proves() -> None:
+    proof = prove(parse(microsoft() + mail()), OUTLOOK)
+
+    assert proof == Proof("dmarc", "protection.outlook.com", "tm.openai.com")
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (microsoft("fail"), "dmarc=fail"),
+        (microsoft(domain="evil.com"), "not for"),
+        (microsoft(border="protection.outlook.com.evil.com"), "no DMARC verdict"),
+        (microsoft(border="evil-protection.outlook.com"), "no DMARC verdict"),
+        (microsoft().partition(b"Received: from o13")[0], "no DMARC verdict"),
+        (b"Authentication-Results: mx.evil.com; none\r\n" + microsoft(), "no DMARC verdict"),
+        (microsoft("fail") + microsoft(), "dmarc=fail"),
+        (microsoft().replace(b"(signature", b"(((signature"), "cannot be read"),
+    ],
+)
+def test_a_line_without_a_name_counts_only_on_top_of_microsofts_own_server(
+    head: bytes, words: str
+) -> None:
+    with pytest.raises(ProofMissing, match=words):
+        prove(parse(head + mail()), OUTLOOK)
+
+
+def test_a_line_without_a_name_is_nobodys_where_another_server_is_configured() -> None:
+    with pytest.raises(ProofMissing, match="no DMARC verdict"):
+        prove(parse(microsoft() + mail()), OWN)
+
+
+SIGNED = Statement(Says.GENUINE, "signed", Proof("dkim", "s1", "tm.openai.com"))
+UNSIGNED = Statement(Says.NOTHING, "no signature")
+APPENDED = Statement(Says.FORGED, "anybody may append")
+SILENT = Statement(Says.CANNOT_TELL_NOW, "not just now")
+
+
+@pytest.mark.parametrize(
+    ("result", "other", "method"),
+    [
+        (f"mx.example.org; {PASS}", SIGNED, "dmarc"),
+        (f"mx.example.org; {PASS}", UNSIGNED, "dmarc"),
+        (f"mx.example.org; {PASS}", SILENT, "dmarc"),
+        (f"mx.example.org; {PASS}", APPENDED, "append"),
+        ("mx.example.org; none", SIGNED, "dkim"),
+        ("mx.example.org; dmarc=none header.from=tm.openai.com", SIGNED, "dkim"),
+        ("mx.example.org; dmarc=temperror header.from=tm.openai.com", SIGNED, "dkim"),
+        ("mx.evil.com; dmarc=fail header.from=tm.openai.com", SIGNED, "dkim"),
+        ("mx.example.org; dkim=fail header.d=mandrillapp.com", SIGNED, "dkim"),
+        ("mx.example.org; dmarc=fail header.from=tm.openai.com", SIGNED, "dmarc=fail"),
+        ("mx.example.org; dmarc=permerror header.from=tm.openai.com", SIGNED, "permerror"),
+        ("mx.example.org; dmarc=pass header.from=evil.com", SIGNED, "not for"),
+        ("mx.example.org; dkim=fail header.d=tm.openai.com", SIGNED, "dkim=fail"),
+        ("mx.example.org; dkim=fail header.i=@tm.openai.com", SIGNED, "dkim=fail"),
+        ("mx.example.org; spf=pass (oops", SIGNED, "cannot be read"),
+        ("mx.example.org; none", UNSIGNED, "no DMARC verdict.*; no signature"),
+        ("mx.example.org; none", SILENT, "not just now"),
+        ("mx.example.org; none", APPENDED, "append"),
+    ],
+)
+def test_one_vouches_and_nobody_denies(result: str, other: Statement, method: str) -> None:
+    message = parse(mail(result))
+    if method in ("dmarc", "dkim"):
+        assert prove(message, OWN, other).method == method
+        return
+    with pytest.raises(ProofMissing, match=method) as missing:
+        prove(message, OWN, other)
+    assert missing.value.passing == (other is SILENT)
