@@ -16,14 +16,12 @@ from backupd.mail.cursor import SearchPlan
 from backupd.mail.guard import Guard
 from backupd.mail.mailbox import SENDER, ServerSettings, Session, connect, watched_folders
 from backupd.mail.message import Message, MessageRefused, parse, safe
-from backupd.mail.results import read_field
+from backupd.mail.results import NAMELESS, read_field
 
 LOOK_BACK = timedelta(days=400)
 LOOK_BACK_ANY = timedelta(days=14)
 MOST = 50
 ENOUGH = 3
-NAMELESS = "protection.outlook.com"
-"""The one service known to write its fields without a name."""
 _WHOLE_HEADER = "BODY.PEEK[HEADER]"
 
 
@@ -118,7 +116,7 @@ def _verdict(message: Message, index: int, value: str) -> tuple[str, str]:
     name, results = "", read_field(value)
     if results is not None:
         name = results.server
-    elif not index and f".{message.taken_in_by[0].lower()}".endswith(f".{NAMELESS}"):
+    elif not index and message.taken_in_by[0].lower().endswith(f".{NAMELESS}"):
         name, results = NAMELESS, read_field(f"{NAMELESS}; {value}")
     verdicts = results.of("dmarc") if results is not None else ()
     if not verdicts:

@@ -6,9 +6,10 @@ Whose field counts, and which verdict:
    it: a field below a further Received field was there before the mail reached that server.
 2. A field is read by its grammar, comments and quoted strings included, so that an address chosen
    by an attacker cannot pose as a verdict. A field of ours that does not parse is a fault.
-3. Microsoft's servers name nobody in the field. Such a field counts only if it is the topmost of
-   all, and the server that took the mail in, named by the next Received field below, bears one
-   of the configured names or a name below one.
+3. Microsoft's servers name nobody in the field. Such a field counts only where Microsoft's name is
+   configured, if it is the topmost of all, and if the server that took the mail in, named by the
+   next Received field below, is one of Microsoft's. No other server takes such fields of strangers
+   away, for they do not bear its name.
 
 Formats seen: one field with all methods (Gmail, OpenDMARC, Fastmail); a field for each method,
 under several names (iCloud); `NAME; none`; no name at all (Microsoft).
@@ -56,6 +57,9 @@ class Results:
         return tuple(verdict for verdict in self.verdicts if verdict.method == method)
 
 
+NAMELESS = "protection.outlook.com"
+"""The one service known to write its fields without a name."""
+
 _ABOUT = {"dmarc": ("header.from",), "dkim": ("header.d", "header.i")}
 
 
@@ -102,15 +106,14 @@ def _read(value: str, own: frozenset[str] | None) -> Results | None:
 def _nameless(message: Message, index: int, own: frozenset[str]) -> Results | None:
     """Read a field without a name, if it is the topmost and its server is one of ours."""
     taken_in_by = message.taken_in_by[index].lower()
-    known = next((name for name in own if f".{taken_in_by}".endswith(f".{name}")), None)
-    if index or known is None:
+    if index or NAMELESS not in own or not taken_in_by.endswith(f".{NAMELESS}"):
         return None
     segments = _segments(message.authentication_results[index][: MAX_LINE + 1])
     if segments is None:
         raise Unreadable("an Authentication-Results field cannot be read")
     if _RESULT.match(segments[0]) is None:
         return None
-    return Results(known, _verdicts(segments))
+    return Results(NAMELESS, _verdicts(segments))
 
 
 def _verdicts(segments: list[str]) -> tuple[Verdict, ...]:

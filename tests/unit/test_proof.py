@@ -265,6 +265,8 @@ def test_a_line_without_a_name_counts_only_on_top_of_microsofts_own_server(
 def test_a_line_without_a_name_is_nobodys_where_another_server_is_configured() -> None:
     with pytest.raises(ProofMissing, match="no DMARC verdict"):
         prove(parse(microsoft() + mail()), OWN)
+    with pytest.raises(ProofMissing, match="no DMARC verdict"):
+        prove(parse(microsoft(border="mx.example.org") + mail()), ("example.org", *OWN))
 
 
 SIGNED = Statement(Says.GENUINE, "signed", Proof("dkim", "s1", "tm.openai.com"))
