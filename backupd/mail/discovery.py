@@ -14,7 +14,8 @@ from datetime import date, timedelta
 
 from backupd.mail.cursor import SearchPlan
 from backupd.mail.guard import Guard
-from backupd.mail.mailbox import SENDER, ServerSettings, Session, connect, watched_folders
+from backupd.mail.login import ServerSettings
+from backupd.mail.mailbox import SENDER, Session, connect, watched_folders
 from backupd.mail.message import Message, MessageRefused, parse, safe
 from backupd.mail.results import NAMELESS, read_field
 
