@@ -72,7 +72,7 @@ class Backend(httpcore.NetworkBackend):
         until = time.monotonic() + (timeout or 0.0)
         lookup = self._network.lookup or _system_lookup
         addresses = _resolve(*self._network.route(host, port), until, self._pace, lookup)
-        if not self._network.is_routed(host, port):
+        if not self._network.is_free(host, port):
             _require_public(host, addresses)
         failure = NetworkFailed(f"connect {host}: no address")
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):

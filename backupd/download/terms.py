@@ -39,16 +39,18 @@ class Network:
     `ca_file` (PEM) replaces the system's certificate store. `connect_to` maps "host:port" to
     "address:port" (IPv6 in brackets): only the TCP connection goes elsewhere; the URL, the Host
     field and the name checked by TLS stay. What it names may lie anywhere; every other name must
-    lead to public addresses. `lookup` replaces the system's resolver.
+    lead to public addresses, unless `anywhere`: for names that the person, not a mail, has given.
+    `lookup` replaces the system's resolver.
     """
 
     ca_file: Path | None = None
     connect_to: Mapping[str, str] = field(default_factory=dict)
     lookup: Lookup | None = None
+    anywhere: bool = False
 
-    def is_routed(self, host: str, port: int) -> bool:
-        """Say whether `connect_to` names a URL's host and port."""
-        return f"{host.lower()}:{port}" in self.connect_to
+    def is_free(self, host: str, port: int) -> bool:
+        """Say whether a URL's host and port may lead to any address."""
+        return self.anywhere or f"{host.lower()}:{port}" in self.connect_to
 
     def route(self, host: str, port: int) -> tuple[str, int]:
         """Return the host and port to connect to for a URL's host and port."""

@@ -113,7 +113,10 @@ class Judge:
         now = self._clock()
         since = self._waiting.setdefault(key, now)
         if now - since < PATIENCE and now + 2 * PATIENCE < link.deadline:
-            raise NotNow("prove mail: a key cannot be looked up just now")
+            raise NotNow(
+                "prove mail: a key cannot be looked up just now",
+                "nothing to do: the mail is looked at again at the next poll",
+            )
 
 
 def addressee(settings: MailboxSettings) -> Addressee:
