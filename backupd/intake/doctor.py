@@ -23,7 +23,7 @@ from backupd.intake.sessions import Look, Outlook, looks
 from backupd.intake.ways import Ways, choices
 from backupd.ledger.db import open_database
 from backupd.ledger.messages import Messages
-from backupd.mail.discovery import look
+from backupd.mail.discovery import survey
 from backupd.mail.mailbox import probe
 from backupd.store.derived import lies_in_memory
 from backupd.store.repository import Access, Repository
@@ -146,7 +146,7 @@ def _verdicts(
     """Compare `authserv_id` with who writes verdicts into the mails that are there."""
     check = f"verdicts in {name}"
     try:
-        writers = look(mailbox, secret(), now.date())
+        writers = survey(mailbox, secret(), now.date())
     except BackupdError as error:
         return Finding(check, Verdict.FAILED, error.message, error.hint)
     known = {one.lower() for one in mailbox.authserv_ids}

@@ -56,7 +56,7 @@ class Writers:
         return f"of {self.mails} mails, {seen} gave a DMARC verdict{example}"
 
 
-def look(settings: ServerSettings, secret: str, today: date) -> Writers:
+def survey(settings: ServerSettings, secret: str, today: date) -> Writers:
     """Log in and look through the headers; nothing is marked.
 
     Raises:
