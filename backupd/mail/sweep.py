@@ -67,9 +67,7 @@ class Sweep:
         for summary in session.summaries(uids):
             outcomes[summary.uid] = self._mail(session, folder, state, summary)
         self._done[folder] = {one for one in done if one[1] >= searched.first_uid} | {
-            (state.uidvalidity, uid)
-            for uid, outcome in outcomes.items()
-            if outcome not in _WAITING
+            (state.uidvalidity, uid) for uid, outcome in outcomes.items() if outcome not in _WAITING
         }
         for uid, outcome in outcomes.items():
             if outcome is _Outcome.LATER:
