@@ -14,7 +14,7 @@ from backupd.errors import LinkError, UsageError
 if TYPE_CHECKING:
     from backupd.ledger.approvals import Approvals
     from backupd.ledger.db import Database
-    from backupd.ledger.deliveries import Delivery
+    from backupd.ledger.delivery import Delivery
 
 
 @click.command("approve")

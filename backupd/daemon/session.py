@@ -26,7 +26,7 @@ from backupd.intake.mailkeys import MailKey, mail_key
 from backupd.intake.rooms import Rooms
 from backupd.intake.sessions import SessionCare
 from backupd.ledger.db import LedgerFailed
-from backupd.ledger.deliveries import State
+from backupd.ledger.delivery import State
 from backupd.mail.watcher import Watcher
 from backupd.systemd import ServiceManager
 

@@ -15,7 +15,7 @@ from backupd.intake.fetching import time_left
 from backupd.intake.judge import Decision, Doubtful, Judge, Ready
 from backupd.intake.mailkeys import is_signed_in
 from backupd.intake.rooms import Rooms
-from backupd.ledger.deliveries import Delivery, Opening, Place, State
+from backupd.ledger.delivery import Delivery, Opening, Place, State
 from backupd.ledger.messages import Verdict
 from backupd.mail.cursor import Cursor
 from backupd.mail.link import Link

@@ -15,7 +15,8 @@ from backupd.intake.deadline import alarm_due
 from backupd.intake.fetching import Fetcher
 from backupd.intake.reminding import FIRST_LOOK, remind
 from backupd.intake.rooms import Rooms
-from backupd.ledger.deliveries import OVER, Delivery, State, moment, stamp
+from backupd.ledger.deliveries import moment, stamp
+from backupd.ledger.delivery import OVER, Delivery, State
 from backupd.store.repository import CheckReport
 
 LAST_CHECK = "last-check"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from backupd.ledger.deliveries import Delivery, State
+from backupd.ledger.delivery import Delivery, State
 from backupd.ledger.messages import Request
 from backupd.notice import span
 

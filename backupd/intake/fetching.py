@@ -25,7 +25,7 @@ from backupd.intake.rooms import Rooms
 from backupd.intake.sessions import remember
 from backupd.intake.storing import Quarantined, store
 from backupd.intake.ways import attempt
-from backupd.ledger.deliveries import OVER, Delivery, State
+from backupd.ledger.delivery import OVER, Delivery, State
 from backupd.mail.gate import LinkRefused
 from backupd.mail.link import Link, parse_link
 from backupd.store.repository import Origin

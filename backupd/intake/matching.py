@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from backupd.export.layout import exported_at
-from backupd.ledger.deliveries import Delivery
+from backupd.ledger.delivery import Delivery
 
 _COPY_MARK = re.compile(r"(?: ?\(\d+\)|[ _-]copy)(?=\.zip$)", re.IGNORECASE)
 _TOLERANCE = timedelta(minutes=10)

@@ -14,7 +14,7 @@ from backupd.intake.fetching import Fetcher
 from backupd.intake.mailkeys import mail_key
 from backupd.intake.rooms import Rooms
 from backupd.intake.sessions import SessionCare
-from backupd.ledger.deliveries import State
+from backupd.ledger.delivery import State
 from backupd.mail.watcher import Watcher
 
 

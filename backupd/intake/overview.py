@@ -12,7 +12,8 @@ from backupd.intake.accounts import Account, Accounts, Overdue
 from backupd.intake.care import LAST_CHECK, LAST_CHECK_PROBLEMS, LAST_DRILL
 from backupd.intake.reminding import find_overdue, is_late
 from backupd.intake.sessions import Outlook, SessionNote, notes
-from backupd.ledger.deliveries import UNPROVEN, Deliveries, Delivery, State, moment
+from backupd.ledger.deliveries import Deliveries, moment
+from backupd.ledger.delivery import UNPROVEN, Delivery, State
 from backupd.ledger.messages import Messages, Request
 from backupd.store.derived import lies_in_memory
 from backupd.store.repository import Repository

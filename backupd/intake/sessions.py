@@ -22,7 +22,8 @@ from backupd.download.way import Way
 from backupd.errors import CredentialError
 from backupd.intake.rooms import Rooms
 from backupd.intake.ways import Choice, Ways, choices
-from backupd.ledger.deliveries import Delivery, State, moment, stamp
+from backupd.ledger.deliveries import moment, stamp
+from backupd.ledger.delivery import Delivery, State
 from backupd.ledger.messages import Messages
 
 log = logging.getLogger(__name__)

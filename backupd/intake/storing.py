@@ -25,7 +25,7 @@ from backupd.export.versions import Counts
 from backupd.intake.accounts import SHOWN, Account, Accounts
 from backupd.intake.matching import Candidate, match
 from backupd.intake.rooms import Rooms
-from backupd.ledger.deliveries import Delivery
+from backupd.ledger.delivery import Delivery
 from backupd.ledger.notices import NoticeLog
 from backupd.store.repository import Added, Origin, Repository, Snapshot
 

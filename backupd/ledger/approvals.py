@@ -6,7 +6,8 @@ from datetime import datetime
 
 from backupd.errors import UsageError
 from backupd.ledger.db import Database
-from backupd.ledger.deliveries import Deliveries, Delivery, State, stamp
+from backupd.ledger.deliveries import Deliveries, stamp
+from backupd.ledger.delivery import Delivery, State
 
 APPROVED = "approved by a person"
 """The proof of a delivery that a person let through."""

@@ -21,7 +21,7 @@ from backupd.intake.fetching import Fetcher
 from backupd.intake.judge import Doubtful, Judge, Ready
 from backupd.intake.rooms import Rooms
 from backupd.ledger.approvals import Approvals
-from backupd.ledger.deliveries import State
+from backupd.ledger.delivery import State
 from backupd.mail.gate import HOSTS
 from backupd.mail.message import MessageRefused, parse
 from backupd.mail.resolver import TxtResolver

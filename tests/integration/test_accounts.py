@@ -17,7 +17,7 @@ from backupd.config import AccountSettings
 from backupd.intake.accounts import Accounts
 from backupd.intake.arrival import Arrivals
 from backupd.intake.storing import store
-from backupd.ledger.deliveries import State
+from backupd.ledger.delivery import State
 from backupd.store.repository import Origin
 from tests.support.storing import conversation
 from tests.support.turned_clock import START, World, turned_world

@@ -21,7 +21,7 @@ from backupd.intake.judge import PATIENCE
 from backupd.intake.overview import Health, overview
 from backupd.intake.rooms import Rooms
 from backupd.ledger.approvals import APPROVED, Approvals
-from backupd.ledger.deliveries import Delivery, State
+from backupd.ledger.delivery import Delivery, State
 from backupd.ledger.notices import NoticeLog
 from backupd.mail.signature import LookupFailed
 from backupd.mail.sink import NotNow

@@ -17,7 +17,7 @@ import pytest
 
 from backupd.demo import mails
 from backupd.intake.deadline import status_line
-from backupd.ledger.deliveries import State
+from backupd.ledger.delivery import State
 from tests.support import FULL
 from tests.support.campaign import campaign
 from tests.support.scripted_imap import ScriptedImap

@@ -26,7 +26,7 @@ from backupd.intake.handin import origin_of
 from backupd.intake.overview import Health, needs, overview
 from backupd.intake.rooms import Rooms
 from backupd.ledger.db import LedgerFailed, open_database
-from backupd.ledger.deliveries import State
+from backupd.ledger.delivery import State
 from backupd.ledger.notices import NoticeLog
 from backupd.store.repository import Repository
 from backupd.wiring import open_rooms

@@ -30,7 +30,7 @@ from backupd.intake.overview import Health, Overview, overview
 from backupd.intake.rooms import Rooms
 from backupd.intake.sessions import SessionCare
 from backupd.intake.storing import store
-from backupd.ledger.deliveries import State
+from backupd.ledger.delivery import State
 from backupd.ledger.notices import LoggedNotice, NoticeLog
 from backupd.store.repository import Origin, Repository
 from backupd.wiring import open_rooms

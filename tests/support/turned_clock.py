@@ -22,7 +22,7 @@ from backupd.intake.arrival import Arrivals
 from backupd.intake.care import Care
 from backupd.intake.fetching import Fetcher
 from backupd.intake.overview import Overview, overview
-from backupd.ledger.deliveries import Delivery
+from backupd.ledger.delivery import Delivery
 from backupd.ledger.notices import LoggedNotice, NoticeLog
 from backupd.mail.watcher import Watcher
 from backupd.store.repository import Repository

@@ -9,7 +9,8 @@ import pytest
 
 from backupd.errors import BackupdError, RepositoryRefused
 from backupd.ledger.db import MIGRATIONS, Database, open_database
-from backupd.ledger.deliveries import Deliveries, Delivery, Opening, Place, State
+from backupd.ledger.deliveries import Deliveries
+from backupd.ledger.delivery import Delivery, Opening, Place, State
 from backupd.ledger.messages import Messages, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -11,7 +11,8 @@ import pytest
 from backupd.intake.handin import in_date_order
 from backupd.intake.matching import Candidate, match, plain_name
 from backupd.ledger.db import open_database
-from backupd.ledger.deliveries import Deliveries, Delivery
+from backupd.ledger.deliveries import Deliveries
+from backupd.ledger.delivery import Delivery
 from tests.unit.test_ledger import NOW, opening
 
 PREFIX = "ab" * 32
