@@ -92,7 +92,7 @@ def test_the_same_zip_under_two_names_is_stored_once(tmp_path: Path) -> None:
     done = shell("backupd import a.zip b.zip ./a.zip", tmp_path)
 
     assert done.returncode == 0
-    assert done.stderr.count("stored already") == 1
+    assert done.stderr.count("stored already as") == 1
     assert shell("backupd snapshots --json", tmp_path).stdout.count('"id"') == 1
 
 

@@ -39,7 +39,7 @@ def test_each_file_says_what_it_brought_and_the_end_sums_up(place: Path, zips: l
     told = backupd("--repository", place, "import", *zips, again, broken, code=3).stderr
 
     assert "1.zip: 21 new, 0 changed, 0 gone; " in told
-    assert "2.zip: 1 new, 0 changed, 0 gone; " in told
+    assert "2.zip: 2 new, 0 changed, 1 gone; " in told
     assert "again.zip: stored already" in told
     assert re.search(
         r"6 files: 4 stored, 1 stored already, 1 in quarantine; [\d.]+ kB in [\d.]+ kB \(", told
@@ -85,10 +85,13 @@ def test_two_files_under_way_make_one_time_left() -> None:
 
 
 def test_interrupted_it_leaves_nothing_behind_and_goes_on_when_repeated(
-    place: Path, zips: list[Path]
+    place: Path, tmp_path: Path
 ) -> None:
+    zips = [tmp_path / f"{number}.zip" for number in range(1, 25)]
+    for number, path in enumerate(zips, 1):
+        path.write_bytes(week(number))
     terminal = Terminal("--repository", place, "import", *zips, kind="xterm")
-    terminal.until("2.zip: 1 new")
+    terminal.until("2.zip: 2 new")
     terminal.interrupt()
 
     assert terminal.ended() == 130
@@ -96,5 +99,5 @@ def test_interrupted_it_leaves_nothing_behind_and_goes_on_when_repeated(
     assert list((place / "incoming").iterdir()) == []
     store(place, "import", *zips)
     listed = json.loads(store(place, "snapshots", "--json"))
-    assert [one["proven_at"] is not None for one in listed] == [True] * 4
+    assert [one["proven_at"] is not None for one in listed] == [True] * 24
     assert json.loads(store(place, "check", "--drill", "--json"))["problems"] == []

@@ -44,7 +44,13 @@ class Terminal:
                 return found
             assert time.monotonic() < end, self.seen
             if select.select([self._master], [], [], 1)[0]:
-                self.seen += os.read(self._master, 4096).decode()
+                self.seen += self._read_some(pattern)
+
+    def _read_some(self, pattern: str) -> str:
+        try:
+            return os.read(self._master, 4096).decode()
+        except OSError as error:  # the other side is closed
+            raise AssertionError(f"ended before {pattern!r}: {self.seen}") from error
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""
