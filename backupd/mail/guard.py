@@ -148,6 +148,17 @@ def _socket_class(guard: Guard) -> type[ssl.SSLSocket]:
             guard.attach(self)
             super().do_handshake(block)
 
+        def recv(self, size: int = 1024, flags: int = 0) -> bytes:
+            """Receive bytes; close at an error, which is one before the handshake.
+
+            `wrap_socket` calls it if the other side is gone already, and forgets the socket.
+            """
+            try:
+                return super().recv(size, flags)
+            except OSError:
+                self.close()
+                raise
+
         def read(self, size: int = 1024, buffer: Any = None) -> Any:
             guard.check()
             got = super().read(1 if guard.narrow else size, buffer)
