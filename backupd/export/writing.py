@@ -38,7 +38,7 @@ class Deflater:
         Raises:
             RebuildImpossible: more than `WHOLE` bytes for an encoder that wants all at once.
         """
-        if not self._pending and self._flushes is None and len(content) == self._feed:
+        if self._feed == len(content) > 0 == len(self._pending) and self._flushes is None:
             return self._compressor.compress(content)
         self._pending += content
         made = []
@@ -54,7 +54,8 @@ class Deflater:
 
     def finish(self) -> bytes:
         """Return the rest of the stream."""
-        rest = self._give(self._pending) if self._pending else b""
+        at_once = not self._feed and self._flushes is None  # also if there is nothing to take
+        rest = self._give(self._pending) if self._pending or at_once else b""
         flushes = self._flushes
         if flushes and flushes.period:
             self._due = flushes.at_end and self._position > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backupd.export import candidates, deflate
@@ -78,6 +78,7 @@ others = st.sampled_from(
 
 @settings(max_examples=EXAMPLES // 2, deadline=None)
 @given(content=contents, encoder=others)
+@example(content=b"", encoder=next(candidates.whole()))
 def test_every_carried_encoder_gives_its_streams_back(content: bytes, encoder: Encoder) -> None:
     raw = b"".join(deflate.encode([content], encoder))
     file = io.BytesIO(build(Part(content=content, stream=raw)))
