@@ -37,7 +37,7 @@ from tests.support.syscalls import KILLED, Point, killed_at, points, program, ru
 MOST = 10
 FILE_SYSTEMS = ["ext4", "xfs"] if FULL else ["ext4"]
 ADD = operation_named("add")
-_ACKNOWLEDGED = re.compile(r"week-(\d)\.zip: snapshot ")
+_ACKNOWLEDGED = re.compile(r"week-(\d)\.zip: \d+ new, ")
 
 
 class Disk:
@@ -76,6 +76,7 @@ class Disk:
             done = killed_at(self._command, point) if point else run(self._command)
             assert done.returncode == (KILLED if point else 0), f"{point}: {done.stderr}"
             acknowledged = tuple(int(number) for number in _ACKNOWLEDGED.findall(done.stderr))
+            assert point is not None or acknowledged == (2, 3), done.stderr
             images.cut(self._place)
         # A copy: a container that took over all mounts meanwhile still holds the dead one.
         with images.mounted(images.copy_image(self._image, self._after), self._place):
