@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +18,8 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S")
 _WEB = re.compile(r"https?://[^/\s]")
 _LARGEST_CA_FILE = 4 * 1024 * 1024
 _NO_BROWSER = (
-    '"browser" is not available in this version; use "bearer", "cookies" or "none" (downloads that '
-    "need a sign-in are announced, and the ZIP is taken from the drop folder)"
+    "\"browser\" needs a package that is not installed: pip install 'backupd[browser]' (in the "
+    "environment that backupd runs in)"
 )
 
 
@@ -90,7 +91,7 @@ def _check_mailbox(
 
 def _check_session(table: Mapping[str, Any], place: Place, report: Report) -> None:
     session = table.get("session")
-    if session == "browser":
+    if session == "browser" and importlib.util.find_spec("playwright") is None:
         report.add((*place, "session"), _NO_BROWSER)
     if session in ("bearer", "cookies") and "session_credential" not in table:
         report.add(

@@ -9,6 +9,7 @@ export files; the longest beginning that fits is the account's.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,8 @@ from backupd.config import Settings
 from backupd.credentials import Credentials
 from backupd.credentials.succession import open_successor, seal_successor
 from backupd.download import fetch as download
+from backupd.download.browser_reach import browser
+from backupd.download.browser_way import BrowserWay
 from backupd.download.cookie_way import CookieWay
 from backupd.download.session import Kind, Secret
 from backupd.download.way import BearerWay, Direct, Errand, Way
@@ -49,12 +52,16 @@ _BY_CREDENTIAL = (Kind.BEARER, Kind.COOKIES)
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How one account is signed in; `account` is None for what [download] says of all others."""
+    """How one account is signed in; `account` is None for what [download] says of all others.
+
+    `profile` is the browser's, where that is what signs in.
+    """
 
     account: str | None
     prefix: str
     kind: Kind
     credential: str | None
+    profile: str = "download"
 
     @property
     def place(self) -> str:
@@ -75,6 +82,12 @@ class Ways:
         self._choices = choices(settings)
         self._credentials = credentials
         self._messages = messages
+        self._browser = browser(settings.state.path, os.environ)
+
+    @property
+    def can_show_windows(self) -> bool:
+        """Say whether a window can be opened for a person to sign in."""
+        return self._browser.has_display
 
     def choices(self) -> tuple[Choice, ...]:
         """Return how every account is signed in."""
@@ -95,12 +108,18 @@ class Ways:
 
     def session(self, choice: Choice) -> Way | None:
         """Return the way that signs in as chosen; None where nothing signs in."""
+        if choice.kind is Kind.BROWSER:
+            return self.browser(choice)
         if choice.credential is None:
             return None
         secret = partial(_secret, self._credentials, choice.credential)
         if choice.kind is Kind.BEARER:
             return BearerWay(secret)
         return CookieWay(secret, KeptCookies(self._messages, choice.credential))
+
+    def browser(self, choice: Choice) -> BrowserWay:
+        """Return the browser with the profile of an account."""
+        return BrowserWay(self._browser, choice.profile)
 
 
 class KeptCookies:
@@ -163,15 +182,24 @@ def choices(settings: Settings) -> tuple[Choice, ...]:
             account.prefix.lower(),
             account.session or usual.session,
             account.session_credential or usual.session_credential,
+            # Who takes over [download]'s session takes over its profile, too.
+            f"accounts.{name}" if account.session else "download",
         )
         for name, account in settings.accounts.items()
     )
     return (_choice(None, "", usual.session, usual.session_credential), *of_accounts)
 
 
-def _choice(account: str | None, prefix: str, session: str, credential: str | None) -> Choice:
+def _choice(
+    account: str | None,
+    prefix: str,
+    session: str,
+    credential: str | None,
+    profile: str = "download",
+) -> Choice:
     kind = Kind(session)
-    return Choice(account, prefix, kind, credential if kind in _BY_CREDENTIAL else None)
+    used = credential if kind in _BY_CREDENTIAL else None
+    return Choice(account, prefix, kind, used, profile)
 
 
 def _secret(credentials: Credentials, name: str) -> Secret:

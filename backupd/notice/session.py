@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from backupd.notice.model import Notice, Severity
 from backupd.notice.words import cause, plain, span
 
-_THINGS = {"bearer": "bearer token", "cookies": "browser session"}
+_THINGS = {"bearer": "bearer token", "cookies": "browser session", "browser": "browser profile"}
 _THEN = (
     "an export whose link needs a sign-in waits for you, and its link dies 24 hours after its mail"
 )

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from backupd.download import fetch as download
+from backupd.download.browser_way import BrowserWay
 from backupd.download.cookie_way import CookieWay
 from backupd.download.fetch import Limits, Network
 from backupd.download.session import Condition, Secret
 from backupd.download.way import BearerWay, Direct, Errand, Way
 from backupd.errors import CredentialError
 from backupd.mail.link import parse_link
+from tests.support import FULL
+from tests.support.browser_site import browser, crumb
 from tests.support.https import Authority, Exchange, Server, authority, sample, serve
 from tests.support.sessions import TOKEN, Pocket, cookie_file, cookie_row, wall
 
@@ -36,6 +39,29 @@ WAYS: dict[str, tuple[Make, str]] = {
         cookie_file(cookie_row()),
     ),
 }
+
+
+PROFILES: list[Path] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def profiles(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where browser profiles are: one that is signed in, and one that never is."""
+    PROFILES[:] = [tmp_path_factory.mktemp("signed"), tmp_path_factory.mktemp("empty")]
+
+
+def with_browser(secret: str) -> Way:
+    """The browser, its profile signed in unless the secret is none."""
+    way = BrowserWay(browser(PROFILES["\x01" in secret]), "download")
+    if "\x01" not in secret and not way.known().has_session:
+        way.keep((crumb(),), SENT)
+    return way
+
+
+if FULL:  # each of its cases is one or two starts of Chromium
+    WAYS["browser"] = (with_browser, "signed in")
+CONTINUED = [name for name in WAYS if name != "browser"]
+"""Ways that keep what came before a cut."""
 SIGNING = [name for name in WAYS if name != "direct"]
 every_way = pytest.mark.parametrize("name", WAYS)
 
@@ -135,7 +161,7 @@ def test_nothing_is_tried_past_the_end_of_the_link(
     assert server.requests == []
 
 
-@pytest.mark.parametrize("first", WAYS)
+@pytest.mark.parametrize("first", CONTINUED)
 @pytest.mark.parametrize("second", SIGNING)
 def test_way_that_cannot_begin_leaves_alone_what_another_fetched(
     server: Server, errand: Callable[..., Errand], tmp_path: Path, first: str, second: str
@@ -176,7 +202,7 @@ def test_validity_is_said_without_asking_the_server(
     assert server.requests == []
 
 
-@pytest.mark.parametrize("name", SIGNING)
+@pytest.mark.parametrize("name", ["bearer", "cookies"])
 def test_secret_is_read_anew_for_every_attempt(
     server: Server, errand: Callable[..., Errand], tmp_path: Path, name: str
 ) -> None:

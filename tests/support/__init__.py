@@ -11,6 +11,8 @@ FULL = os.environ.get("BACKUPD_FULL") == "1"
 """Whether tests with sizes and counts of their own take the large ones: `./dev test --full`."""
 
 _PACKAGES = {
+    "Xvfb": "xvfb",
+    "certutil": "libnss3-tools",
     "dovecot": "dovecot-imapd",
     "gnome-keyring-daemon": "gnome-keyring",
     "dbus-run-session": "dbus-daemon",
@@ -19,6 +21,7 @@ _PACKAGES = {
     "mkfs.xfs": "xfsprogs",
     "mount": "mount",
     "openssl": "openssl",
+    "setpriv": "util-linux",
     "strace": "strace",
     "unshare": "util-linux",
     "systemctl": "systemd",

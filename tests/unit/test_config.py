@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -180,10 +181,14 @@ def test_two_accounts_cannot_begin_the_same_way(tmp_path: Path) -> None:
     assert "accounts.b.prefix: is the same as in [accounts.a]" in found
 
 
-def test_later_features_are_said_to_be_unavailable(tmp_path: Path) -> None:
+def test_browser_without_its_package_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "playwright", None)
+
     (session,) = problems(tmp_path, '[download]\nsession = "browser"\n')
 
-    assert "not available in this version" in session
+    assert "pip install 'backupd[browser]'" in session
 
 
 OAUTH = MINIMAL + 'auth = "oauth2"\n'

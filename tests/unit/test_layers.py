@@ -110,6 +110,7 @@ OWNERS: dict[str, str] = {
     "keyring": "credentials",
     "msgspec": "export download store catalog",
     "platformdirs": "config",
+    "playwright": "download",
     "proxyprotocol": "demo",
     "pydantic": "config",
     "pydantic_core": "config",
