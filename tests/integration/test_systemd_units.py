@@ -20,6 +20,7 @@ from tests.support.systemd_boot import CHECKOUT, HOME, PYTHON, Machine, booted
 
 UNITS = CHECKOUT / "systemd"
 UNIT = "backupd.service"
+UNIT_NAMES = ("backupd", "backupd-browser")
 MANAGERS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 STATE = "/var/lib/backupd"
 PROBE = HOME / "probe.py"
@@ -46,11 +47,21 @@ def analyze(*arguments: str | Path, **environ: str) -> subprocess.CompletedProce
     )
 
 
-@pytest.mark.parametrize("name", ["backupd.service", "user/backupd.service"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "backupd.service",
+        "backupd-browser.service",
+        "user/backupd.service",
+        "user/backupd-browser.service",
+    ],
+)
 def test_verify_has_nothing_to_say(name: str, tmp_path: Path) -> None:
     """verify exits 0 for an unknown key: only silence is success. The program need not be here."""
-    copy = tmp_path / "backupd.service"
-    copy.write_text(re.sub("(?m)^ExecStart=.*", "ExecStart=/bin/true", (UNITS / name).read_text()))
+    copy = tmp_path / Path(name).name
+    text = (UNITS / name).read_text().replace("\\\n", "")
+    copy.write_text(re.sub("(?m)^ExecStart=.*", "ExecStart=/bin/true", text))
+    shutil.copy((UNITS / name).with_name("backupd-browser.socket"), tmp_path)
     scope = ["--user"] if name.startswith("user/") else []
 
     done = analyze(
@@ -67,8 +78,9 @@ def test_verify_would_have_something_to_say(tmp_path: Path) -> None:
     assert "WatchdogSecs" in analyze("verify", "--man=no", "--recursive-errors=no", broken).stdout
 
 
-def test_system_unit_is_confined() -> None:
-    done = analyze("security", "--offline=true", "--threshold=15", UNITS / UNIT)
+@pytest.mark.parametrize(("unit", "threshold"), [(UNIT, 15), ("backupd-browser.service", 25)])
+def test_system_unit_is_confined(unit: str, threshold: int) -> None:
+    done = analyze("security", "--offline=true", f"--threshold={threshold}", UNITS / unit)
 
     assert done.returncode == 0, done.stdout[-300:]
 

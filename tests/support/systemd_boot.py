@@ -210,20 +210,22 @@ def _install(machine: Machine) -> None:
     machine.path("/usr/local/bin/backupd").symlink_to(PYTHON.with_name("backupd"))
     for source, target in UNIT_FILES:
         machine.write(target, (CHECKOUT / "systemd" / source).read_text())
-    if not _has_user_namespaces(machine):
+    if not has_user_namespaces(machine):
         drop_in = "/etc/systemd/system/backupd.service.d/here.conf"
         machine.write(drop_in, "[Service]\nPrivateUsers=no\n")
     machine.run("systemd-sysusers", "/usr/lib/sysusers.d/backupd.conf")
     machine.run("systemctl", "daemon-reload")
 
 
-def _has_user_namespaces(machine: Machine) -> bool:
+def has_user_namespaces(machine: Machine) -> bool:
     """Say whether PrivateUsers= can work: the kernel forbids it to whatever runs in a chroot."""
     return subprocess.run(machine.command("unshare", "--user", "true")).returncode == 0
 
 
 UNIT_FILES = (
     ("backupd.service", "/etc/systemd/system/backupd.service"),
+    ("backupd-browser.service", "/etc/systemd/system/backupd-browser.service"),
+    ("backupd-browser.socket", "/etc/systemd/system/backupd-browser.socket"),
     ("sysusers.d/backupd.conf", "/usr/lib/sysusers.d/backupd.conf"),
     ("user/backupd.service", "/etc/systemd/user/backupd.service"),
 )
