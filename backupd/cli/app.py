@@ -44,7 +44,7 @@ VERBS = {
     "restore": "Give an export back, byte for byte.",
     "run": "Run the daemon.",
     "secret": "Set, test or delete a credential.",
-    "session": "See whether downloads can be signed in.",
+    "session": "See whether downloads can be signed in; sign in to the browser.",
     "snapshots": "List what is stored.",
     "stats": "Show what the repository holds and what it saves.",
     "status": "Say in one look whether all is well.",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from backupd.cli.context import Context, emit_json, iso, now
 from backupd.cli.output import when
-from backupd.errors import ExitCode
+from backupd.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +21,45 @@ if TYPE_CHECKING:
 
 @click.group("session")
 def command() -> None:
-    """See whether downloads can be signed in."""
+    """See whether downloads can be signed in, or sign in to the browser's own profile."""
+
+
+@command.command("login")
+@click.argument("account", required=False)
+@click.option(
+    "--cookies",
+    "cookies_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Take over the cookies in this file instead of opening a window; - is stdin.",
+)
+@click.pass_obj
+def login(context: Context, account: str | None, cookies_file: Path | None) -> None:
+    """Sign in to the profile of backupd's own browser; ACCOUNT is a name of [accounts]."""
+    from backupd.intake.signing_in import account_of, by_cookies, by_window
+    from backupd.intake.ways import Ways
+    from backupd.ledger.messages import Messages
+
+    settings, moment = context.settings(), now()
+    with context.ledger() as ledger:
+        ways = Ways(settings, context.credentials(), Messages(ledger))
+        choice = account_of(ways, account)
+        if cookies_file is not None:
+            done = by_cookies(ways, choice, _text(cookies_file), moment)
+        else:
+            if ways.can_show_windows:
+                context.say("sign in to ChatGPT in the window; it then closes by itself")
+            done = by_window(ways, choice, settings, moment)
+    end = "its end is not known" if done.until is None else f"until {when(done.until)}"
+    context.say(f"[{done.place}] signed in by {done.cookies} cookies, {end}")
+
+
+def _text(file: Path) -> str:
+    try:
+        raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        cause = (error.strerror or "failed").lower()
+        raise UsageError(f'read cookies "{file}": {cause}', "check the path") from error
+    return raw.decode("utf-8", errors="replace")
 
 
 @command.command("test")
