@@ -36,6 +36,7 @@ def world(machine: Machine) -> Iterator[Ask]:
     with machine.talk(*command) as ask:
         configure(machine, json.loads(ask("where")))
         config = machine.path(CONFIG).read_text()
+        as_service(machine, "init")
         machine.write(CONFIG, config.replace("[download]", '[download]\nsession = "browser"'))
         yield lambda line: str(json.loads(ask(line))["sha256"])
 
@@ -45,7 +46,7 @@ def test_export_comes_through_the_browser_of_another_unit(machine: Machine, worl
     machine.run(*login, given=cookie_file(cookie_row()))
     assert "browser: ready" in as_service(machine, "session", "test")
     assert machine.show(UNIT, "StartLimitIntervalUSec") == "0"  # no number of requests ends it
-    machine.run("systemctl", "start", "backupd.service")
+    machine.start("backupd.service")
     sha256 = world("one export, please")
 
     snapshots = wait_for_snapshots(machine, 1)
