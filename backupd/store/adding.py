@@ -26,7 +26,7 @@ import hashlib
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -46,14 +46,13 @@ from backupd.store.memo import Memo
 from backupd.store.naming import Kind, key_of
 from backupd.store.packs import SealedPack
 from backupd.store.paths import STAGING, Paths
+from backupd.store.progress import Progress, silent
 from backupd.store.proving import is_intact, rebuilds, write_proof
 from backupd.store.recipe import Begin, Coding, Event, Ref, encode, needs_encoders
 from backupd.store.sealed import canonical
 from backupd.store.snapshot import FORMAT, Manifest, Origin, Snapshot, manifest_id
 from backupd.store.snapshots import Snapshots
 from backupd.store.writer import ObjectWriter
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class Adding:
         self._index = index
         self._snapshots = snapshots
         self._envelope = snapshots.envelope
-        self._progress = progress or _silent
+        self._progress = progress or silent
 
     def add(
         self,
@@ -391,7 +390,3 @@ def _encoders(events: Iterable[Event]) -> tuple[str, ...]:
 
 def _kept_streams(events: Iterable[Event]) -> tuple[str, ...]:
     return tuple(e.name for e in events if isinstance(e, Begin) and e.coding is Coding.STREAM)
-
-
-def _silent(_stage: str, _done: int, _total: int) -> None:
-    """Show nothing."""

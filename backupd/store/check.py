@@ -19,13 +19,13 @@ from backupd.store.naming import FRAME_NAME_SIZE, frame_name
 from backupd.store.packs import Directory, FrameEntry, PackDamaged, read_directory
 from backupd.store.paths import Paths
 from backupd.store.pins import Pins
+from backupd.store.progress import Progress, silent
 from backupd.store.quarantine import Quarantine
 from backupd.store.remainders import Remainders
 from backupd.store.restore import verified
 from backupd.store.snapshot import Snapshot, read_proof
 from backupd.store.snapshots import Snapshots
 
-Progress = Callable[[str, int, int], None]
 _LOOKS = 3
 
 
@@ -111,7 +111,7 @@ class Check:
         self._envelope = snapshots.envelope
         self._quarantine = quarantine
         self._keys = keys
-        self._progress = progress or _silent
+        self._progress = progress or silent
         self._findings: list[_Finding] = []
         self._problems: list[Problem] = []
         self._impossible: list[Problem] = []
@@ -365,7 +365,3 @@ def _frame(path: Path, entry: FrameEntry) -> Frame:
         name, path, entry.kind, entry.codec, entry.offset, entry.length, entry.raw_length,
         entry.checksum, entry.prefix, 0,
     )  # fmt: skip
-
-
-def _silent(_stage: str, _done: int, _total: int) -> None:
-    """Show nothing."""

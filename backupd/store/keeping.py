@@ -19,7 +19,8 @@ from backupd.store.fsio import FileSystem
 from backupd.store.index import Index
 from backupd.store.paths import Paths
 from backupd.store.pins import Pins
-from backupd.store.prune import Progress, Pruned, Pruning
+from backupd.store.progress import Progress
+from backupd.store.prune import Pruned, Pruning
 from backupd.store.prune_plan import PrunePlan
 from backupd.store.remainders import Remainder, Remainders
 from backupd.store.retention import Policy

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import threading
 import zlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from backupd.errors import RepositoryDamaged
@@ -20,11 +19,10 @@ from backupd.store.fsio import FileSystem, NewFile, temporary
 from backupd.store.index import Frame, Index
 from backupd.store.naming import ID_SIZE
 from backupd.store.paths import Paths
+from backupd.store.progress import Progress
 from backupd.store.sealed import seal
 from backupd.store.snapshot import FORMAT, Proof, Snapshot
 from backupd.store.snapshots import Snapshots
-
-Progress = Callable[[str, int, int], None]
 
 
 def rebuilds(snapshots: Snapshots, snapshot: Snapshot, progress: Progress | None) -> bool:

@@ -23,7 +23,7 @@ the index again, see `reader`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +36,11 @@ from backupd.store.naming import Kind
 from backupd.store.packing import Packing
 from backupd.store.packs import PackDamaged, SealedPack, read_directory
 from backupd.store.paths import Paths
+from backupd.store.progress import Progress, silent
 from backupd.store.prune_plan import TOLERANCE, NewFrame, PrunePlan, plans
 from backupd.store.reader import ObjectReader
 from backupd.store.remainders import Remainders
 from backupd.store.snapshots import Snapshots
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class Pruning:
         self._index = index
         self._snapshots = snapshots
         self._envelope = snapshots.envelope
-        self._progress = progress or _silent
+        self._progress = progress or silent
 
     def plan(self, tolerance: float = TOLERANCE) -> PrunePlan:
         """Return what `prune` would try first; changes nothing.
@@ -302,7 +301,3 @@ def _unproven(cause: str) -> RepositoryDamaged:
 
 def _nothing(made: PrunePlan) -> Pruned:
     return Pruned(0, 0, made.bytes_before, made.bytes_before, 0)
-
-
-def _silent(_stage: str, _done: int, _total: int) -> None:
-    """Show nothing."""

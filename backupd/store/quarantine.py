@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -25,10 +25,9 @@ from backupd.store.fsio import (
     temporary,
 )
 from backupd.store.paths import Paths
+from backupd.store.progress import Progress
 from backupd.store.sealed import SealBroken, seal, unseal
 from backupd.store.snapshot import Origin
-
-Progress = Callable[[str, int, int], None]
 
 _FILE, _NOTE = ".zip", ".json"
 _SEALED_FILE, _SEALED_NOTE = ".sealed", ".note"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from backupd.store.envelope import Envelope
 from backupd.store.index import Index, read_packs
 from backupd.store.paths import Paths
-
-Progress = Callable[[str, int, int], None]
+from backupd.store.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

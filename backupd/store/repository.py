@@ -20,7 +20,7 @@ from types import TracebackType
 
 from backupd.errors import BackupdError
 from backupd.store import incoming, lock, memory, opening, proving, restore
-from backupd.store.adding import Added, Adding, Progress
+from backupd.store.adding import Added, Adding
 from backupd.store.check import Check, CheckReport, Problem, Subset
 from backupd.store.derived import Access
 from backupd.store.fsio import FileSystem
@@ -29,6 +29,7 @@ from backupd.store.keeping import Keeping
 from backupd.store.keys import Key, NewKeys
 from backupd.store.opening import Opened, OpenKeys
 from backupd.store.paths import Paths
+from backupd.store.progress import Progress
 from backupd.store.quarantine import Quarantine
 from backupd.store.reindex import Reindexed, reindex
 from backupd.store.remainders import ForgottenSnapshot, Remainder, forgotten

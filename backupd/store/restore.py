@@ -7,7 +7,7 @@ that of the export; a damaged repository never leaves a file that looks like the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -17,12 +17,11 @@ from backupd.export.archive import read_member, scan
 from backupd.export.encoders import require
 from backupd.store.ahead import rebuild
 from backupd.store.fsio import FileSystem, NewFile, temporary
+from backupd.store.progress import Progress
 from backupd.store.rebuild import member_contents
 from backupd.store.recipe import Begin, Recipe
 from backupd.store.snapshot import Snapshot
 from backupd.store.snapshots import Snapshots
-
-Progress = Callable[[str, int, int], None]
 
 
 def restore_zip(
