@@ -16,8 +16,8 @@ export is stored; if that fails, adding the file again does all this. The receiv
 only when the proof is there (I4).
 
 A crash before 4 leaves a staging directory; the hard links in it name the packs that step 3 had put
-into place, so `recover` can take back exactly those. A crash after 4 leaves a snapshot that
-is whole but unproven: adding the file again proves it.
+into place, so `incoming` can take back exactly those. A crash after 4 leaves a snapshot that is
+whole but unproven: adding the file again proves it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ from backupd.export.archive import Archive, ArchiveRefused, Member, read_member,
 from backupd.export.layout import Facts, facts
 from backupd.store import header, memory
 from backupd.store.envelope import Purpose
-from backupd.store.fsio import FileSystem, chunks_of, open_file, read_chunks, temporary
+from backupd.store.fsio import FileSystem, chunks_of, open_file, temporary
 from backupd.store.hints import Hints, Page
+from backupd.store.incoming import take_back
 from backupd.store.index import Index, Pack
 from backupd.store.ingest import CHUNK_BYTES, Ingest
 from backupd.store.memo import Memo
@@ -327,35 +328,7 @@ class Adding:
             yield staging
         finally:
             with suppress(BackupdError):  # what stays is collected when writing starts next
-                recover(self._paths, self._files, self._snapshots, staging)
-
-
-def recover(paths: Paths, files: FileSystem, snapshots: Snapshots, staging: Path) -> None:
-    """Take back what an unfinished addition put into place, then remove its staging directory.
-
-    Packs are removed only if the staging directory still holds the same file and no manifest
-    names them, and not at all while a manifest is unreadable.
-    """
-    named = snapshots.named_packs()
-    for pack in sorted(staging.glob("*.pack")):
-        if named is None:
-            break
-        placed = _placed(paths, pack)
-        if placed is not None and placed.stem not in named:
-            files.remove(placed)
-    files.remove_tree(staging)
-
-
-def _placed(paths: Paths, staged: Path) -> Path | None:
-    """Return the other name of a staged pack under `packs/`, if it has one."""
-    status = staged.stat()
-    if status.st_nlink < 2:
-        return None
-    digest = hashlib.sha256()
-    for chunk in read_chunks(staged):
-        digest.update(chunk)
-    path = paths.pack(digest.digest())
-    return path if path.exists() and path.samefile(staged) else None
+                take_back(self._paths, self._files, self._snapshots, staging)
 
 
 def _check_unchanged(path: Path, file: BinaryIO, before: os.stat_result) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from backupd.store.adding import recover
-from backupd.store.fsio import FileSystem
+from backupd.store.fsio import FileSystem, hash_file
 from backupd.store.paths import STAGING, Paths
 from backupd.store.snapshots import Snapshots
 
@@ -20,10 +19,35 @@ def collect(paths: Paths, files: FileSystem, keep: Iterable[Path]) -> int:
     return len(going)
 
 
-def take_back(paths: Paths, files: FileSystem, snapshots: Snapshots) -> None:
-    """Take back what an addition that never ended left behind."""
+def take_back_all(paths: Paths, files: FileSystem, snapshots: Snapshots) -> None:
+    """Take back all that additions and other writing which never ended left behind."""
     for path in sorted(paths.incoming.iterdir()):
         if path.name.startswith(STAGING):
-            recover(paths, files, snapshots, path)
+            take_back(paths, files, snapshots, path)
         elif path.name.startswith("tmp-"):
             files.remove_tree(path)
+
+
+def take_back(paths: Paths, files: FileSystem, snapshots: Snapshots, staging: Path) -> None:
+    """Take back what an unfinished addition put into place, then remove its staging directory.
+
+    Packs are removed only if the staging directory still holds the same file and no manifest
+    names them, and not at all while a manifest is unreadable.
+    """
+    named = snapshots.named_packs()
+    for pack in sorted(staging.glob("*.pack")):
+        if named is None:
+            break
+        placed = _placed(paths, pack)
+        if placed is not None and placed.stem not in named:
+            files.remove(placed)
+    files.remove_tree(staging)
+
+
+def _placed(paths: Paths, staged: Path) -> Path | None:
+    """Return the other name of a staged pack under `packs/`, if it has one."""
+    status = staged.stat()
+    if status.st_nlink < 2:
+        return None
+    path = paths.pack(hash_file(staged))
+    return path if path.exists() and path.samefile(staged) else None

@@ -370,7 +370,7 @@ class Repository:
                 cause = f'lock repository "{self.path}": {error.strerror}'
                 raise BackupdError(cause, lock.HINT) from error
             try:
-                incoming.take_back(self._paths, self._files, self._snapshots)
+                incoming.take_back_all(self._paths, self._files, self._snapshots)
                 self._refresh()
             except BaseException:
                 self._lock.release()
