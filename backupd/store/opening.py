@@ -23,11 +23,6 @@ class OpenKeys:
         self.ring = ring
         self._unlocked = unlocked
 
-    @property
-    def in_use(self) -> str | None:
-        """The id of the key that opened the repository; None if it was its master key."""
-        return self._unlocked.key
-
     def all(self) -> list[Key]:
         """Return all keys that can be read, oldest first."""
         return self.ring.keys()

@@ -14,12 +14,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
 from backupd.errors import BackupdError
-from backupd.store import incoming, lock, memory, opening, proving, restore
+from backupd.store import incoming, memory, opening, proving, restore
 from backupd.store.adding import Added, Adding
 from backupd.store.check import Check, CheckReport, Problem, Subset
 from backupd.store.derived import Access
@@ -27,6 +27,7 @@ from backupd.store.fsio import FileSystem
 from backupd.store.index import Index, Pack, read_packs
 from backupd.store.keeping import Keeping
 from backupd.store.keys import Key, NewKeys
+from backupd.store.lock import Writing
 from backupd.store.opening import Opened, OpenKeys
 from backupd.store.paths import Paths
 from backupd.store.progress import Progress
@@ -67,9 +68,7 @@ class Repository:
         self._opened = opened
         self._files = files
         self._mutex = threading.Lock()
-        self._writing = threading.RLock()
-        self._lock: lock.Lock | None = None
-        self._holds = 0
+        self._writing = Writing(paths.lock, self._begin_writing)
         index = opened.derived / paths.index.name if opened.derived else None
         self._index = Index(index, paths.pack, self._all_packs)
         self._snapshots = Snapshots(paths, self._index, opened.envelope, self._refresh)
@@ -119,7 +118,7 @@ class Repository:
         try:
             self._refresh()
             if verb is not None:
-                self._acquire(verb)
+                self._writing.hold(verb)
         except BaseException:
             self.close()
             raise
@@ -152,10 +151,7 @@ class Repository:
 
     def close(self) -> None:
         """Free the lock, if held, and close all files."""
-        with self._writing:
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
+        with self._writing.end():
             self._index.close()
 
     def __enter__(self) -> Repository:
@@ -169,8 +165,7 @@ class Repository:
     ) -> None:
         self.close()
 
-    @contextmanager
-    def lock(self, verb: str = "backupd") -> Iterator[None]:
+    def lock(self, verb: str = "backupd") -> AbstractContextManager[None]:
         """Hold the writers' lock for a block; blocks of one thread may nest.
 
         Another thread of this process waits; another process is refused.
@@ -178,12 +173,7 @@ class Repository:
         Raises:
             RepositoryLocked: another process writes.
         """
-        with self._writing:
-            self._acquire(verb)
-            try:
-                yield
-            finally:
-                self._release()
+        return self._writing.held(verb)
 
     def add(
         self,
@@ -362,27 +352,9 @@ class Repository:
         with self.lock("rebuild"), self._mutex:
             return reindex(self._paths, self._index, self._opened.envelope, progress)
 
-    def _acquire(self, verb: str) -> None:
-        if self._holds == 0:
-            try:
-                self._lock = lock.acquire(self._paths.lock, verb)
-            except OSError as error:
-                cause = f'lock repository "{self.path}": {error.strerror}'
-                raise BackupdError(cause, lock.HINT) from error
-            try:
-                incoming.take_back_all(self._paths, self._files, self._snapshots)
-                self._refresh()
-            except BaseException:
-                self._lock.release()
-                self._lock = None
-                raise
-        self._holds += 1
-
-    def _release(self) -> None:
-        self._holds -= 1
-        if self._holds == 0 and self._lock is not None:
-            self._lock.release()
-            self._lock = None
+    def _begin_writing(self) -> None:
+        incoming.take_back_all(self._paths, self._files, self._snapshots)
+        self._refresh()
 
     def _refresh(self) -> None:
         """Bring the index up to the packs that are there."""
