@@ -17,7 +17,7 @@ from tests.support.sealing import PASSPHRASE, handed_over, opened
 from tests.support.storing import put, sample, week
 from tests.support.syscalls import KILLED, Point, killed_at, points, program, run
 
-MOST = 5
+MOST = 3
 
 
 def init(scene: Path) -> list[str]:

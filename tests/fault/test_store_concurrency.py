@@ -23,7 +23,7 @@ from tests.support.syscalls import program, run
 
 STEPS = 60 if FULL else 8
 COMMANDS = 6
-RUNS = 500 if FULL else 6  # of each kind
+RUNS = 500 if FULL else 4  # of each kind
 WEEKS = 8
 SEED = 20261123
 LONGEST = 20.0  # seconds for one short command, on a machine that others use too

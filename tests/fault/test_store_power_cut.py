@@ -34,7 +34,7 @@ from tests.support.sealing import handed_over
 from tests.support.storing import sample
 from tests.support.syscalls import KILLED, Point, killed_at, points, program, run
 
-MOST = 10
+MOST = 6
 FILE_SYSTEMS = ["ext4", "xfs"] if FULL else ["ext4"]
 ADD = operation_named("add")
 _ACKNOWLEDGED = re.compile(r"week-(\d)\.zip: \d+ new, ")
