@@ -1,4 +1,4 @@
-"""docs/format.md is enough to get everything back: a reader made from the page alone does it.
+"""docs/format.md is enough to get everything back: a reader that follows it does.
 
 The reader (`tests.support.by_hand`) shares no line with the program. What it meets here is meant to
 be all that a repository can hold; a field or a file that the page does not name fails.
