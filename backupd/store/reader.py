@@ -26,6 +26,7 @@ CACHE_BYTES = 16 << 20
 MAX_DEPTH = 64
 _OPEN_PACKS = 32
 _LOOKS = 3
+_PLACES = 1 << 14
 
 
 class _Missing(RepositoryDamaged):
@@ -88,6 +89,7 @@ class ObjectReader:
         self._cache = cache or FrameCache()
         self._refresh = refresh
         self._descriptors: OrderedDict[Path, int] = OrderedDict()
+        self._places: dict[bytes, Place] = {}
 
     def close(self) -> None:
         """Close the pack files."""
@@ -126,6 +128,7 @@ class ObjectReader:
         return self._frame(frame, 0)
 
     def _look_again(self) -> None:
+        self._places.clear()
         if self._refresh is not None:
             self._refresh()
 
@@ -141,13 +144,22 @@ class ObjectReader:
         return payload
 
     def _read(self, wanted: bytes, depth: int) -> bytes:
-        place = self._locate(wanted)
+        known = self._places.get(wanted)
+        place = known or self._locate(wanted)
         if place is None:
             raise _Missing(f"read object {wanted.hex()}: it is in no pack", _HINT)
         data = self._frame(place.frame, depth)[place.offset : place.offset + place.length]
         if self._envelope.object_id(data) != wanted:
             raise _damaged(place.frame, f"object {wanted.hex()} has other bytes")
+        if known is None:  # only where the object was found sound
+            self._remember(wanted, place)
         return data
+
+    def _remember(self, wanted: bytes, place: Place) -> None:
+        """Keep where an object lies: most are read twice or more, and the index is slower."""
+        if len(self._places) >= _PLACES:
+            self._places.clear()
+        self._places[wanted] = place
 
     def _prefix(self, names: tuple[bytes, ...], depth: int) -> bytes:
         return b"".join(self._part(name, depth) for name in names)
