@@ -2,7 +2,7 @@
 
 Left alone, glibc keeps freed blocks of megabytes for later, in a pool for each thread; an import
 took 300 MB where it needs 100. Each pool may keep 4 MiB free at its end: the kernel zeroes what it
-hands out again, page by page, which was a tenth of what storing an export costs. Another C library
+hands out again, page by page, which cost a twentieth of storing an export. Another C library
 ignores this.
 """
 
