@@ -77,11 +77,11 @@ def _comment_length(tail: bytes, index: int) -> int:
 def _widen(file: BinaryIO, end: EndRecord) -> EndRecord:
     """Follow the 64-bit locator in front of the end record, if there is one."""
     position = end.position - records.LOCATOR_SIZE
-    if position < 0:
-        return end
-    file.seek(position)
+    file.seek(max(position, 0))
     locator = file.read(records.LOCATOR_SIZE)
-    if locator[:4] != records.LOCATOR_SIGNATURE:
+    if position < 0 or locator[:4] != records.LOCATOR_SIGNATURE:
+        if end.elsewhere:
+            raise ArchiveRefused(Rule.MULTI_DISK, "the end record names a disk that is not there")
         return end
     offset = records.parse_locator(locator)
     if offset + records.END64_SIZE > position:

@@ -52,13 +52,14 @@ class EndRecord:
     """Where the central directory is, as the end of the file tells it.
 
     `position` is where the directory must end: the 64-bit end record if there is one, else the
-    32-bit one.
+    32-bit one. `elsewhere` says that the disk's number stands in the 64-bit record only.
     """
 
     position: int
     count: int
     directory_offset: int
     directory_size: int
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def parse_end(record: bytes, position: int) -> EndRecord:
         raise ArchiveRefused(Rule.MULTI_DISK, "the archive spans several disks")
     if here != count:
         raise ArchiveRefused(Rule.MULTI_DISK, "the end record counts members of other disks")
-    return EndRecord(position, count, offset, size)
+    return EndRecord(position, count, offset, size, ABSENT16 in (disk, directory_disk))
 
 
 def parse_locator(record: bytes) -> int:

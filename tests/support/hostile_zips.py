@@ -159,6 +159,7 @@ STRUCTURE: dict[str, Case] = {
     "count 65535": (Rule.COUNT, end(count=65535)),
     "count of another disk": (Rule.MULTI_DISK, end(here=1)),
     "disk number": (Rule.MULTI_DISK, end(disk=1)),
+    "disk number told elsewhere": (Rule.MULTI_DISK, end(disk=MARK16)),
     "member on another disk": (Rule.MULTI_DISK, central(disk=1)),
     "directory offset low": (Rule.DIRECTORY, end(offset=10)),
     "directory offset huge": (Rule.DIRECTORY, end(offset=MARK32)),
