@@ -29,6 +29,7 @@ from backupd.export.archive import (
     read_range,
     read_raw,
     scan,
+    verify,
 )
 from backupd.export.deflate import Encoder, Search
 from backupd.export.layout import MemberKind, kind_of
@@ -287,6 +288,7 @@ class Ingest:
             with path.open("rb") as file:
                 try:
                     archive = scan(file)
+                    verify(file, archive)  # a part that cannot be read sets no export aside
                 except ArchiveRefused:
                     whole = iter(lambda: file.read(CHUNK_BYTES), b"")
                     file.seek(0)
