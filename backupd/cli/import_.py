@@ -172,4 +172,5 @@ def _changes(stored: Stored) -> str:
     counts = stored.counts
     if counts is None:
         return count(stored.added.snapshot.conversations, "conversation")
-    return f"{counts.new:,} new, {counts.changed:,} changed, {counts.gone:,} gone"
+    odd = f", {stored.unreadable:,} stored but not readable" if stored.unreadable else ""
+    return f"{counts.new:,} new, {counts.changed:,} changed, {counts.gone:,} gone{odd}"

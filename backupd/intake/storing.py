@@ -41,12 +41,14 @@ UNSURE = timedelta(days=1)
 class Stored:
     """A snapshot that is in the repository, and the delivery that it ended, if any.
 
-    `counts` say what it was to those before it; None if the catalog could not tell.
+    `counts` say what it was to those before it; None if the catalog could not tell. `unreadable`
+    conversations of it are stored, and come back with it, but nothing can be said of them.
     """
 
     added: Added
     delivery: Delivery | None
     counts: Counts | None
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,9 @@ class Keeper:
             delivery = delivery or _fitting(self._rooms, begun.origin, begun.added)
             _record(self._rooms, begun.added, delivery)
         summary = _summary(self._catalog, begun.added.snapshot)
-        return Stored(begun.added, delivery, summary.counts if summary else None)
+        if summary is None:
+            return Stored(begun.added, delivery, None)
+        return Stored(begun.added, delivery, summary.counts, summary.unreadable)
 
 
 def _reading(progress: Progress, _slices: int, size: int) -> None:
