@@ -32,6 +32,14 @@ from tests.support.stage import PASSWORD, Stage, exports, just_now, until
 from tests.support.storing import conversation, export_bytes
 
 CANARIES = campaign("secret canaries")
+_PROGRAM = """
+import pathlib, sys, time
+print(pathlib.Path(sys.argv[1]).read_text(), flush=True)
+end = time.monotonic() + 5
+while not pathlib.Path(sys.argv[2]).exists() and time.monotonic() < end:
+    time.sleep(0.01)
+"""
+"""Prints a credential, and stays until it was seen from outside."""
 PASSPHRASE = "canary-passphrase-eleven-words"
 CHAT = "canaryCHATTEXT7f3a"
 TITLE = "canaryCHATTITLE9b1c"
@@ -80,8 +88,10 @@ def prepared(root: Path, kind: str) -> Iterator[Run]:
     ):
         stage = Stage(root, authority, downloads)
         printed = root / "printed"
+        program = root / "program.py"
+        program.write_text(_PROGRAM)
         printed.write_text(f"json://127.0.0.1:{hook.port}/{HOOK}?+X-Key={HOOK}")
-        stage.configure(imap.port, extra=_extra(printed))
+        stage.configure(imap.port, extra=_extra(program, printed))
         routes = ", ".join(f'"{host}:443" = "127.0.0.1:{server.port}"' for host in HOSTS)
         lines = stage.config.read_text().splitlines()
         kept = "\n".join(line for line in lines if not line.startswith("connect_to"))
@@ -98,10 +108,10 @@ def prepared(root: Path, kind: str) -> Iterator[Run]:
         yield Run(stage, imap, server, hook, _canaries(root, kind))
 
 
-def _extra(printed: Path) -> str:
+def _extra(program: Path, printed: Path) -> str:
     return f"""
 [credentials.hook]
-command = ["{sys.executable}", "-c", "print(open('{printed}').read())"]
+command = ["{sys.executable}", "{program}", "{printed}", "{printed}.seen"]
 [[notify]]
 credential = "hook"
 [[notify]]
@@ -166,7 +176,7 @@ def test_no_secret_leaves_its_place(kind: str, ends: str, tmp_path: Path) -> Non
         sig = re.search(rb"sig=3?D?=?\r?\n?([0-9a-zA-Z%]{16,60})", mail)
         assert sig is not None and BODY.encode() in mail
         secrets = {**run.canaries, "link": sig[1].decode()[:24]}
-        with stage.daemon() as daemon, watched(daemon.pid) as watch:
+        with stage.daemon() as daemon, watched(daemon.pid, tmp_path / "printed.seen") as watch:
             run.imap.deliver(mail, just_now())
             awaited = "stored" if ends == "stored" else "sign_in_needed"
             until(lambda: awaited in stage.events(), 60, awaited)
@@ -177,12 +187,12 @@ def test_no_secret_leaves_its_place(kind: str, ends: str, tmp_path: Path) -> Non
         places["notices that were sent"] = {"sent": repr(run.hook.requests).encode()}
         places.update(_files(stage))
 
-        assert len(watch.processes) > 1, "no child was seen"
         assert secrets["link"] in run.server.requests[0].target, "another canary than the link's"
         assert [request for request in run.server.requests if "hop=" in request.target] or (
             kind == "bearer" or ends == "refused"
         )
         _check(secrets, places, f"{kind}, {ends}", ends)
+        assert len(watch.processes) > 1, "no child was seen"
 
 
 def _shown(stage: Stage, verbs: tuple[tuple[str, ...], ...]) -> dict[str, dict[str, bytes]]:

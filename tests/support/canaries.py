@@ -53,9 +53,10 @@ def hits(canaries: Mapping[str, str], texts: Mapping[str, bytes]) -> list[str]:
 
 
 class Watch:
-    """What `/proc` showed of a process and its descendants."""
+    """What `/proc` showed of a process and its descendants; `mark` is made at the first child."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, mark: Path) -> None:
+        self._mark = mark
         self.argv: set[bytes] = set()
         self.environ: set[bytes] = set()
         self.processes: set[int] = set()
@@ -71,6 +72,8 @@ class Watch:
                     data = _read(pid, name)
                     if data:
                         seen.add(data)
+            if len(self.processes) > 1:
+                self._mark.touch()
 
     def end(self) -> None:
         """Ask for the end."""
@@ -78,9 +81,9 @@ class Watch:
 
 
 @contextmanager
-def watched(pid: int) -> Iterator[Watch]:
+def watched(pid: int, mark: Path) -> Iterator[Watch]:
     """Look at a process and what it starts, for a block."""
-    watch = Watch(pid)
+    watch = Watch(pid, mark)
     thread = threading.Thread(target=watch.look)
     thread.start()
     try:
