@@ -41,7 +41,7 @@ CASES = [
     and "closed" not in case.facts
     and not case.name.startswith("endless")
 ]
-CHOSEN = CASES if FULL else CASES[::6]
+CHOSEN = CASES if FULL else CASES[::10]
 
 
 @pytest.fixture(scope="module")

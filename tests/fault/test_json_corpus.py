@@ -65,7 +65,7 @@ def test_whatever_stands_there_is_stored_exactly_and_the_rest_is_read(
 ) -> None:
     path = tmp_path / "repository"
     Repository.create(path).close()
-    chosen = kinds() if FULL else kinds()[POSITIONS.index(position) * 5 :: 20]
+    chosen = kinds() if FULL else kinds()[POSITIONS.index(position) * 10 :: 40]
     digests: dict[str, str] = {}
     for start in range(0, len(chosen), PORTION):
         for number, (kind, between) in enumerate(chosen[start : start + PORTION]):
