@@ -14,17 +14,17 @@ from __future__ import annotations
 import logging
 import sqlite3
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from backupd.catalog import queries
+from backupd.catalog import audit, queries
 from backupd.catalog.database import CatalogDamaged, CatalogFile
-from backupd.catalog.folding import Account
-from backupd.catalog.histories import pack_members, unpack_members
+from backupd.catalog.folding import Account, fold, fold_again
+from backupd.catalog.histories import pack_members
 from backupd.catalog.ingest import ingest, known_slices
 from backupd.catalog.values import (
     ConversationChange,
@@ -90,6 +90,29 @@ class Catalog:
             self._file.begin_anew(f"it holds nonsense ({type(error).__name__})")
         return self._sync(source, progress)
 
+    def audit(self, source: Source[S]) -> str | None:
+        """Compare what is written here with `source`, and make anew what is not right.
+
+        Returns in a few words what was wrong, None if nothing was. SQLite keeps no checksums: a
+        bit that turned on the disk would otherwise be answered as it is. No slice is read again
+        unless something was wrong; memory does not grow with the catalog.
+
+        Raises:
+            CatalogBusy, StorageFull, BackupdError: as for `sync`.
+        """
+        self.sync(source)
+        flaw = self._flaw_of_rows(source)
+        if flaw is not None:
+            self._file.begin_anew(flaw)
+            self.sync(source)
+            return flaw
+        try:
+            with self._file.writing() as connection:
+                return audit.flaw_of_fold(connection)
+        except CatalogDamaged as error:
+            self.sync(source)
+            return error.message
+
     def counts(self, snapshot: str) -> Counts | None:
         """Return the counts of a snapshot, None if the catalog does not know it (yet)."""
         found = self.summary(snapshot)
@@ -120,6 +143,15 @@ class Catalog:
         """Return the versions of one conversation, the oldest first; empty if it is unknown."""
         with self._file.reading() as connection:
             return queries.versions(connection, account, conversation)
+
+    def _flaw_of_rows(self, source: Source[S]) -> str | None:
+        try:
+            with self._file.snapshot() as connection:
+                return audit.flaw_of_rows(connection, _expected(source))
+        except _NONSENSE as error:
+            return f"it holds nonsense ({type(error).__name__})"
+        except CatalogDamaged as error:
+            return error.message
 
     def _sync(self, source: Source[S], progress: Progress | None) -> Synced:
         wanted = {snapshot.id: snapshot for snapshot in source.snapshots()}
@@ -170,7 +202,7 @@ class Catalog:
                     ).fetchall()
                 )
             for account in sorted(accounts):
-                _fold_again(connection, account)
+                fold_again(connection, account)
 
     def _recall(self, source: Source[S]) -> None:
         """Bring in what stays of forgotten snapshots; their accounts are then folded again."""
@@ -206,25 +238,7 @@ class Catalog:
         with self._file.writing() as connection:
             for (account,) in connection.execute(pending).fetchall():
                 log.info("catalog: history of an account folded again")
-                _fold_again(connection, account)
-
-
-def _fold_again(connection: sqlite3.Connection, name: str) -> None:
-    mine = "(SELECT key FROM histories WHERE account = ?)"
-    connection.execute(f"DELETE FROM versions WHERE history IN {mine}", (name,))
-    connection.execute(f"DELETE FROM events WHERE history IN {mine}", (name,))
-    connection.execute("DELETE FROM histories WHERE account = ?", (name,))
-    account = Account(connection, name, None)
-    rows = connection.execute(
-        "SELECT key, members, gone_slices FROM snapshots WHERE account = ?"
-        " ORDER BY at, received, id",
-        (name,),
-    ).fetchall()
-    for key, members, gone in rows:
-        if gone is None:
-            _fold(connection, account, key)
-        else:
-            account.recall(key, unpack_members(members), unpack_members(gone))
+                fold_again(connection, account)
 
 
 def _forgotten_row(snapshot: ForgottenFacts, keys: dict[bytes, int]) -> tuple[object, ...]:
@@ -245,12 +259,11 @@ def _insert(connection: sqlite3.Connection, snapshot: SnapshotFacts, members: li
         (name,),
     ).fetchone()
     unreadable = queries.count_unreadable(connection, members)
-    complete = None if snapshot.complete is None else int(snapshot.complete)
     order = _order(snapshot)
     row = connection.execute(
         "INSERT OR IGNORE INTO snapshots (account, at, received, id, complete, members, unreadable)"
         " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING key",
-        (name, *order, complete, pack_members(members), unreadable),
+        (*_facts(snapshot), pack_members(members), unreadable),
     ).fetchone()
     if row is None:
         return  # another process was quicker
@@ -261,7 +274,7 @@ def _insert(connection: sqlite3.Connection, snapshot: SnapshotFacts, members: li
     if newest is None and _recalls(connection, name):
         return  # what was before it is folded in first, by `_refold`
     if newest is None or (newest[1:4] < order and newest[4] is not None):
-        _fold(connection, Account(connection, name, newest[0] if newest else None), row[0])
+        fold(connection, Account(connection, name, newest[0] if newest else None), row[0])
 
 
 def _recalls(connection: sqlite3.Connection, account: str) -> bool:
@@ -269,23 +282,25 @@ def _recalls(connection: sqlite3.Connection, account: str) -> bool:
     return connection.execute(sql, (account,)).fetchone() is not None
 
 
-def _fold(connection: sqlite3.Connection, account: Account, key: int) -> None:
-    members, complete = connection.execute(
-        "SELECT members, complete FROM snapshots WHERE key = ?", (key,)
-    ).fetchone()
-    taken = account.take(key, unpack_members(members), None if complete is None else bool(complete))
-    counts = taken.counts
-    connection.execute(
-        "UPDATE snapshots SET total = ?, new = ?, changed = ?, metadata_changed = ?,"
-        " unchanged = ?, gone = ?, mass_drop = ?, missing = ? WHERE key = ?",
-        (counts.total, counts.new, counts.changed, counts.metadata_changed,
-         counts.unchanged, counts.gone, taken.mass_drop, taken.missing, key),
-    )  # fmt: skip
-
-
 def account_of(snapshot: SnapshotFacts) -> str:
     """Return the name under which a snapshot's history is kept; "" where nobody can tell."""
     return snapshot.account or snapshot.account_prefix or ""
+
+
+def _expected(source: Source[S]) -> Iterator[audit.Expected]:
+    """Yield what the rows must say; a snapshot that cannot be read, or is no more, is left out."""
+    for snapshot in source.snapshots():
+        try:
+            ids = tuple(dict.fromkeys(source.conversation_ids(snapshot)))
+        except RepositoryDamaged:
+            continue
+        yield audit.Expected(snapshot.id, _facts(snapshot), ids)
+
+
+def _facts(snapshot: SnapshotFacts) -> tuple[str, str, str, str, int | None]:
+    """Return what a row says of its snapshot: account, at, received, id, complete."""
+    complete = None if snapshot.complete is None else int(snapshot.complete)
+    return account_of(snapshot), *_order(snapshot), complete
 
 
 def _order(snapshot: SnapshotFacts) -> tuple[str, str, str]:

@@ -19,6 +19,7 @@ from backupd.catalog.histories import (
     load_histories,
     save_histories,
     seen_slices,
+    unpack_members,
 )
 from backupd.export.marks import Difference
 from backupd.export.versions import (
@@ -215,3 +216,37 @@ class Account:
         self._connection.executemany(
             "INSERT INTO events (snapshot, history, change) VALUES (?, ?, ?)", events
         )
+
+
+def fold_again(connection: sqlite3.Connection, name: str) -> None:
+    """Throw an account's histories away and fold its snapshots again, the oldest first."""
+    mine = "(SELECT key FROM histories WHERE account = ?)"
+    connection.execute(f"DELETE FROM versions WHERE history IN {mine}", (name,))
+    connection.execute(f"DELETE FROM events WHERE history IN {mine}", (name,))
+    connection.execute("DELETE FROM histories WHERE account = ?", (name,))
+    account = Account(connection, name, None)
+    rows = connection.execute(
+        "SELECT key, members, gone_slices FROM snapshots WHERE account = ?"
+        " ORDER BY at, received, id",
+        (name,),
+    ).fetchall()
+    for key, members, gone in rows:
+        if gone is None:
+            fold(connection, account, key)
+        else:
+            account.recall(key, unpack_members(members), unpack_members(gone))
+
+
+def fold(connection: sqlite3.Connection, account: Account, key: int) -> None:
+    """Fold in one snapshot, newer than all before, and write its counts."""
+    members, complete = connection.execute(
+        "SELECT members, complete FROM snapshots WHERE key = ?", (key,)
+    ).fetchone()
+    taken = account.take(key, unpack_members(members), None if complete is None else bool(complete))
+    counts = taken.counts
+    connection.execute(
+        "UPDATE snapshots SET total = ?, new = ?, changed = ?, metadata_changed = ?,"
+        " unchanged = ?, gone = ?, mass_drop = ?, missing = ? WHERE key = ?",
+        (counts.total, counts.new, counts.changed, counts.metadata_changed,
+         counts.unchanged, counts.gone, taken.mass_drop, taken.missing, key),
+    )  # fmt: skip

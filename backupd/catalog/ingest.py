@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 from itertools import islice
 from typing import TypeVar
 
@@ -92,7 +93,9 @@ def _parsed(identity: bytes, data: bytes) -> _Parsed:
 def _remember(connection: sqlite3.Connection, parsed: _Parsed) -> None:
     state = parsed.state
     if state is None:
-        connection.execute("INSERT OR IGNORE INTO slices (id) VALUES (?)", (parsed.id,))
+        mark = seal(parsed.id, None, None, None, None, None)
+        row = (parsed.id, mark)
+        connection.execute("INSERT OR IGNORE INTO slices (id, seal) VALUES (?, ?)", row)
         return
     conversation = _conversation(connection, parsed.conversation)
     stamp = (conversation, state.digest)
@@ -107,11 +110,20 @@ def _remember(connection: sqlite3.Connection, parsed: _Parsed) -> None:
             (*stamp, state.content, state.marks, state.kept),
         ).fetchone()
     )
+    said = (state.metadata, parsed.created, parsed.updated)
     connection.execute(
-        "INSERT OR IGNORE INTO slices (id, conversation, print, metadata, created, updated)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (parsed.id, conversation, found[0], state.metadata, parsed.created, parsed.updated),
+        "INSERT OR IGNORE INTO slices (id, conversation, print, metadata, created, updated, seal)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(parsed.id, conversation, found[0], *said),
+            seal(parsed.id, parsed.conversation, state.digest, *said),
+        ),
     )
+
+
+def seal(*said: object) -> bytes:
+    """Hash what a row says: slice id, conversation id, digest, metadata, created, updated."""
+    return blake2b(repr(said).encode(), digest_size=8).digest()
 
 
 def _conversation(connection: sqlite3.Connection, identity: str) -> int:

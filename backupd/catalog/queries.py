@@ -70,7 +70,7 @@ def conversations(
         f" JOIN snapshots newest ON newest.id = {_NEWEST}"
         " WHERE (?1 IS NULL OR h.account = ?1)"
         f" AND h.presence IN ({','.join(str(int(item)) for item in sorted(presence))})"
-        " ORDER BY latest.updated DESC, conversations.id",
+        " ORDER BY latest.updated DESC, conversations.id, h.account",
         (account,),
     )
     return tuple(_conversation(row) for row in rows)

@@ -9,6 +9,9 @@ A row of `snapshots` whose `gone_slices` is not NULL stands for a snapshot that 
 `members` are only the slices that stay, `gone_slices` those of them whose conversations were gone
 then. Such a row tells what was there, never what was not, and has no counts.
 
+`slices.seal` is a hash of what its row says, and of what it points at: SQLite has no checksums, and
+a slice is not read twice. `audit` compares it.
+
 A `last` that is NULL means "up to the account's newest snapshot": an export that changes nothing
 writes nothing but its own row. `versions.print` and `.slice` are the richest state that has the
 version's content; `histories.print` is what the next export is compared with.
@@ -17,7 +20,7 @@ version's content; `histories.print` is what the next export is compared with.
 from __future__ import annotations
 
 APPLICATION_ID = 0x62_6B_70_63  # "bkpc"
-SCHEMA = 2
+SCHEMA = 3
 
 TABLES = (
     """CREATE TABLE snapshots (
@@ -36,7 +39,7 @@ TABLES = (
     )""",
     """CREATE TABLE slices (
         key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, conversation INTEGER, print INTEGER,
-        metadata BLOB, created REAL, updated REAL
+        metadata BLOB, created REAL, updated REAL, seal BLOB NOT NULL
     )""",
     """CREATE TABLE histories (
         key INTEGER PRIMARY KEY, account TEXT NOT NULL, conversation INTEGER NOT NULL,

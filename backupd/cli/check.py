@@ -29,6 +29,8 @@ def command(
     part = _subset(subset, read_data)
     with context.repository() as repository, progress_bar(context.quiet) as progress:
         report = repository.check(read_data=read_data, subset=part, drill=drill, progress=progress)
+        # What the catalog says of a damaged repository may be more than can be read again.
+        flaw = context.audit(repository) if report.ok else None
     problems = [problem.text for problem in report.problems]
     impossible = [problem.text for problem in report.impossible]
     if as_json:
@@ -41,6 +43,7 @@ def command(
                 "drilled": list(report.drilled),
                 "problems": problems,
                 "impossible": impossible,
+                "catalog_mended": flaw,
             }
         )
     else:
@@ -57,9 +60,12 @@ def command(
             f" {count(len(report.drilled), 'export')} rebuilt:"
             f" {count(len(problems), 'problem') if problems else 'no damage'}"
         )
+    if flaw is not None:
+        fail(f"the catalog was damaged and is made anew: {flaw}")
+        context.say("next: nothing is lost; look at the disk (`smartctl`, the kernel log)")
     if problems:
         return ExitCode.DAMAGED
-    return ExitCode.FINDINGS if impossible else ExitCode.OK
+    return ExitCode.FINDINGS if impossible or flaw is not None else ExitCode.OK
 
 
 def _subset(text: str | None, read_data: bool) -> Subset | None:

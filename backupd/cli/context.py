@@ -111,6 +111,22 @@ class Context:
         finally:
             catalog.close()
 
+    def audit(self, repository: Repository) -> str | None:
+        """Compare the catalog's file with the repository and mend it; return what was wrong.
+
+        Where there is none, or none that may be written and so is asked, there is nothing to do.
+        """
+        from backupd.catalog import Catalog
+
+        place = repository.catalog
+        if place is None or not place.is_file() or not _may_write(place):
+            return None
+        catalog = Catalog.open(place)
+        try:
+            return catalog.audit(repository)
+        finally:
+            catalog.close()
+
     @contextmanager
     def ledger(self) -> Iterator[Database]:
         """Open the ledger and close it afterwards."""

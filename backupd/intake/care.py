@@ -5,12 +5,13 @@ When something was last done is a fact of the ledger, so a restart neither forge
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
 from backupd import notice
-from backupd.errors import RepositoryLocked
+from backupd.errors import BackupdError, RepositoryLocked
 from backupd.intake.deadline import alarm_due
 from backupd.intake.fetching import Fetcher
 from backupd.intake.reminding import FIRST_LOOK, remind
@@ -19,6 +20,7 @@ from backupd.ledger.deliveries import moment, stamp
 from backupd.ledger.delivery import OVER, Delivery, State
 from backupd.store.repository import CheckReport
 
+log = logging.getLogger("backupd.intake")
 LAST_CHECK = "last-check"
 LAST_CHECK_PROBLEMS = "last-check-problems"
 LAST_DRILL = "last-drill"
@@ -123,8 +125,20 @@ class Care:
         self._rooms.messages.set_fact(LAST_CHECK, stamp(now), now)
         self._rooms.messages.set_fact(LAST_CHECK_PROBLEMS, str(len(report.problems)), now)
         self._rooms.tell(
-            notice.check_result(problems=tuple(problem.text for problem in report.problems))
+            notice.check_result(
+                problems=tuple(problem.text for problem in report.problems),
+                catalog=self._audit() if report.ok else None,
+            )
         )
+
+    def _audit(self) -> str | None:
+        """Compare the catalog with the repository; a catalog that is busy waits for next time."""
+        try:
+            with self._rooms.repository.reopen() as repository:
+                return self._rooms.catalog.audit(repository)
+        except BackupdError as error:
+            log.warning("catalog: %s", error.message)
+            return None
 
     def _drill(self) -> None:
         report = self._look(drill=True)

@@ -72,8 +72,22 @@ def internal_error(*, part: str, kind: str) -> Notice:
     )
 
 
-def check_result(*, problems: tuple[str, ...]) -> Notice:
-    """The repository was checked."""
+def check_result(*, problems: tuple[str, ...], catalog: str | None = None) -> Notice:
+    """The repository was checked; `catalog` says what was wrong with the catalog, now mended."""
+    if not problems and catalog is not None:
+        return Notice(
+            event="check_result",
+            severity=Severity.WARNING,
+            title="The repository is sound; its catalog was damaged and is made anew",
+            body=(
+                "The scheduled check found no damage in the repository, but in the catalog:"
+                f" {plain(catalog)}. It is derived from the repository and was made again; nothing"
+                " is lost.\n"
+                "What to do: look at the disk (`smartctl`, the kernel log). A bit that turns in one"
+                " file can turn in any."
+            ),
+            fields={"problems": 0},
+        )
     if not problems:
         return Notice(
             event="check_result",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,16 @@ def account(*sizes: int, **fields: Any) -> list[bytes]:
         talk(*line(*(f"t{turn}" for turn in range(size))), name=f"c-{index}", **fields)
         for index, size in enumerate(sizes)
         if size
+    ]
+
+
+def answers(catalog: Catalog, *snapshots: str) -> list[object]:
+    """Return what a person can be told of some snapshots and of all conversations."""
+    rows = catalog.conversations()
+    return [
+        *(catalog.summary(name) for name in snapshots),
+        *(catalog.changes(name) for name in snapshots),
+        *((row, catalog.versions(row.account, row.id)) for row in rows),
     ]
 
 
@@ -298,6 +310,78 @@ class TestDamage:
         catalog.sync(source)
         assert catalog.counts(second) == Counts(4, 1, 1, 0, 2, 1)
         catalog.close()
+
+    @pytest.mark.parametrize(
+        ("statement", "words"),
+        [
+            ("UPDATE snapshots SET changed = changed + 1", "counts or histories"),
+            ("UPDATE snapshots SET total = 5 WHERE complete", "counts or histories"),
+            ("UPDATE histories SET account = 'somebody' WHERE key = 1", "counts or histories"),
+            ("UPDATE versions SET slice = slice + 1 WHERE history = 1", "counts or histories"),
+            ("UPDATE events SET change = 'gond' WHERE change = 'gone'", "counts or histories"),
+            ("UPDATE snapshots SET at = replace(at, '10', '11')", "of a snapshot"),
+            ("UPDATE snapshots SET complete = 0", "of a snapshot"),
+            ("UPDATE snapshots SET members = substr(members, 5)", "of a snapshot"),
+            ("UPDATE conversations SET id = 'c-9' WHERE id = 'c-1'", "of a conversation"),
+            ("UPDATE slices SET updated = updated + 64", "of a conversation"),
+            ("UPDATE prints SET conversation = 99 WHERE key = 2", "of a conversation"),
+            ("UPDATE prints SET kept = kept + 1 WHERE key = 2", "a fingerprint"),
+            ("UPDATE prints SET marks = x'00'", "nonsense"),
+        ],
+    )
+    def test_a_number_that_turned_into_another_is_found_and_mended(
+        self, path: Path, statement: str, words: str
+    ) -> None:
+        source, first, second = two_weeks()
+        catalog = Catalog.open(path)
+        catalog.sync(source)
+        right = answers(catalog, first, second)
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute(statement)
+
+        assert words in (catalog.audit(source) or "")
+        assert answers(catalog, first, second) == right
+        assert catalog.audit(source) is None
+        catalog.close()
+
+    def test_a_sound_file_is_left_as_it_is(self, path: Path) -> None:
+        source, *_ = two_weeks()
+        catalog = Catalog.open(path)
+        catalog.sync(source)
+        catalog.close()
+        before = path.read_bytes()
+        catalog = Catalog.open(path)
+        source.read = 0
+
+        assert catalog.audit(source) is None
+        catalog.close()
+        assert (path.read_bytes(), source.read) == (before, 0)
+
+    def test_no_turned_bit_is_answered_after_an_audit(self, path: Path, tmp_path: Path) -> None:
+        """Flip single bits anywhere; without the audit some of them change an answer in silence."""
+        source, first, second = two_weeks()
+        source.add([*account(2, 2, 1), b"no conversation"], week=2, account="else")
+        catalog = Catalog.open(path)
+        catalog.sync(source)
+        right = answers(catalog, first, second)
+        catalog.close()
+        sound = path.read_bytes()
+        dice = random.Random(1903)
+        flips = 10_000 if os.environ.get("BACKUPD_FULL") else 150
+        for number in range(flips):
+            data = bytearray(sound)
+            bit = dice.randrange(len(data) * 8)
+            data[bit // 8] ^= 1 << bit % 8
+            file = tmp_path / "flipped" / str(number)
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(data)
+            catalog = Catalog.open(file)
+            catalog.audit(source)
+            given = answers(catalog, first, second)
+            catalog.close()
+            assert given == right, f"bit {bit}, seed 1903"
+            file.unlink()
+        print(f"catalog bits flipped = {flips}, passed {flips}, seed 1903")
 
     def test_rebuild_is_said(self, path: Path, caplog: pytest.LogCaptureFixture) -> None:
         path.parent.mkdir()

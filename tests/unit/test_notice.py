@@ -196,6 +196,7 @@ def samples() -> Iterator[Notice]:
     yield notice.new_account(snapshot=SNAPSHOT, account="77be77be77be", prefix=None, mailbox=None)
     yield notice.unknown_parts(snapshot=SNAPSHOT, parts=tuple(f"new-{n}.bin" for n in range(8)))
     yield notice.check_result(problems=())
+    yield notice.check_result(problems=(), catalog="its counts or histories are damaged")
     yield notice.check_result(problems=("packs/ab/ab12: wrong hash", "snapshots/9f86: unreadable"))
     yield notice.drill_result(problems=())
     yield notice.drill_result(problems=("snapshot 9f86: byte 4711 differs",))
