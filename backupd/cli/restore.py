@@ -9,6 +9,7 @@ import click
 
 from backupd.cli.context import Context
 from backupd.cli.progress import progress_bar
+from backupd.cli.streams import is_closed
 from backupd.errors import UsageError
 from backupd.notice import amount
 
@@ -72,6 +73,10 @@ def _pour(context: Context, snapshot: str) -> None:
         raise UsageError(
             "restore to stdout: a ZIP is nothing to read on a terminal",
             "lead it into a program or a file, or give --output FILE",
+        )
+    if is_closed(sys.stdout):
+        raise UsageError(
+            "restore to stdout: it is closed", "lead it into a program or a file, or give a FILE"
         )
     with context.repository() as repository:
         found = repository.find(snapshot)

@@ -7,11 +7,13 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import click
 
 from backupd.errors import ExitCode
 
+_STAND_INS: list[TextIO] = []
 _OF_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE, errno.EIO)
 
 
@@ -22,9 +24,15 @@ def prepare() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open for good
+            _STAND_INS.append(getattr(sys, name))
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a title may hold any character
+
+
+def is_closed(stream: TextIO) -> bool:
+    """Say whether the caller closed a stream, so that what is written to it goes nowhere."""
+    return stream in _STAND_INS
 
 
 def finish(code: int) -> int:

@@ -17,7 +17,7 @@ from backupd.store.index import Frame, Index
 from backupd.store.keys import KeyRing
 from backupd.store.naming import FRAME_NAME_SIZE, frame_name
 from backupd.store.packs import Directory, FrameEntry, PackDamaged, read_directory
-from backupd.store.paths import Paths
+from backupd.store.paths import Paths, listing
 from backupd.store.pins import Pins
 from backupd.store.progress import Progress, silent
 from backupd.store.quarantine import Quarantine
@@ -147,6 +147,7 @@ class Check:
             self._progress("read", number, len(chosen))
         if read_data:
             self._read_quarantine()
+        self._lost_quarantine()
         self._foreign_files()
         needs = self._manifests(ids)
         self._trace(needs | self._remainders())
@@ -318,16 +319,19 @@ class Check:
         for path in self._quarantine.damaged_notes():
             self._problem(path, "note damaged: the file that it speaks of is checked apart")
 
+    def _lost_quarantine(self) -> None:
+        for path in self._quarantine.lost_files():
+            self._problem(path, "missing; if it was removed on purpose, remove its note, too")
+
     def _foreign_files(self) -> None:
         found = sorted(path for path in self._paths.packs.rglob("*") if not path.is_dir())
         packs = {self._paths.pack(name) for name in self._paths.pack_names()}
-        others = sorted((*self._paths.snapshots.iterdir(), *self._paths.proofs.iterdir()))
+        others = [*listing(self._paths.snapshots), *listing(self._paths.proofs)]
         ids = set(self._paths.snapshot_ids())
         foreign = [path for path in found if path not in packs]
         foreign += [path for path in others if path.name not in ids]
-        if self._paths.remainders.is_dir():
-            known = set(self._paths.remainder_ids())
-            foreign += [p for p in self._paths.remainders.iterdir() if p.name not in known]
+        known = set(self._paths.remainder_ids())
+        foreign += [p for p in listing(self._paths.remainders) if p.name not in known]
         for path in foreign:
             if path.exists():
                 self._problem(path, "no file of a repository")

@@ -21,6 +21,7 @@ def collect(paths: Paths, files: FileSystem, keep: Iterable[Path]) -> int:
 
 def take_back_all(paths: Paths, files: FileSystem, snapshots: Snapshots) -> None:
     """Take back all that additions and other writing which never ended left behind."""
+    _complete(paths, files)
     for path in sorted(paths.incoming.iterdir()):
         if path.name.startswith(STAGING):
             take_back(paths, files, snapshots, path)
@@ -51,3 +52,14 @@ def _placed(paths: Paths, staged: Path) -> Path | None:
         return None
     path = paths.pack(hash_file(staged))
     return path if path.exists() and path.samefile(staged) else None
+
+
+def _complete(paths: Paths, files: FileSystem) -> None:
+    """Make the directories that a copy lacks because they were empty.
+
+    A missing `snapshots/` beside packs is no such case: to make it would tell `prune` that no
+    pack is needed, so listing it fails.
+    """
+    paths.snapshot_ids()
+    for directory in paths.directories():
+        files.make_directory(directory)

@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from backupd.errors import RepositoryDamaged
+
 STAGING = "add-"
 _NAME = re.compile(r"[0-9a-f]{64}")
 
@@ -110,13 +112,20 @@ class Paths:
 
     def remainder_ids(self) -> list[str]:
         """Return the ids of the remainders that are there."""
-        if not self.remainders.is_dir():
-            return []
-        return sorted(p.name for p in self.remainders.iterdir() if _NAME.fullmatch(p.name))
+        return sorted(p.name for p in listing(self.remainders) if _NAME.fullmatch(p.name))
 
     def snapshot_ids(self) -> list[str]:
-        """Return the ids of the manifests that are there."""
-        return sorted(p.name for p in self.snapshots.iterdir() if _NAME.fullmatch(p.name))
+        """Return the ids of the manifests that are there.
+
+        Raises:
+            RepositoryDamaged: there is no such directory although there are packs.
+        """
+        if not self.snapshots.is_dir() and any(self.pack_names()):
+            raise RepositoryDamaged(
+                f'read "{self.snapshots}": it is missing, and with it what the packs are for',
+                "bring it back from another copy of the repository; make no new one",
+            )
+        return sorted(p.name for p in listing(self.snapshots) if _NAME.fullmatch(p.name))
 
     def state(self) -> tuple[frozenset[bytes], tuple[str, ...], tuple[str, ...]]:
         """Return the names of all packs, manifests and remainders; what has a name never changes.
@@ -125,3 +134,8 @@ class Paths:
         """
         packs = frozenset(self.pack_names())
         return packs, tuple(self.snapshot_ids()), tuple(self.remainder_ids())
+
+
+def listing(directory: Path) -> list[Path]:
+    """Return what is in a directory, sorted; a missing one, as in copies, is empty."""
+    return sorted(directory.iterdir()) if directory.is_dir() else []

@@ -107,6 +107,13 @@ class Quarantine:
             except (OSError, Forged, SealBroken):
                 yield path
 
+    def lost_files(self) -> Iterator[Path]:
+        """Yield each file that is not there although its note is, which is written after it."""
+        for note in sorted(self._paths.quarantine.glob(f"*{self._note_suffix}")):
+            file = note.with_suffix(self._suffix)
+            if not file.exists():
+                yield file
+
     def release(self, selector: str, target: Path) -> int:
         """Write the received bytes to `target`, verified before it gets its name; return the size.
 

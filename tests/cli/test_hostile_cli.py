@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -104,3 +107,68 @@ def test_files_are_private_whatever_the_umask_and_the_locale(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     made = [tmp_path / "r", *(tmp_path / "r").rglob("*")]
     assert [path for path in made if path.stat().st_mode & 0o077] == []
+
+
+def test_a_bit_that_turned_in_the_catalog_is_found_and_mended_by_check(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(week(1))
+    shell("backupd init && backupd import a.zip", tmp_path)
+    right = shell("backupd snapshots --json", tmp_path).stdout
+    with closing(sqlite3.connect(tmp_path / "r" / "cache" / "catalog.sqlite")) as catalog, catalog:
+        catalog.execute("UPDATE snapshots SET new = new + 64")
+    assert shell("backupd snapshots --json", tmp_path).stdout != right
+
+    found = shell("backupd check --json", tmp_path)
+
+    assert (found.returncode, json.loads(found.stdout)["problems"]) == (3, [])
+    assert "counts" in json.loads(found.stdout)["catalog_mended"]
+    assert "made anew" in found.stderr
+    assert shell("backupd snapshots --json", tmp_path).stdout == right
+    assert shell("backupd check", tmp_path).returncode == 0
+
+
+def test_a_copy_without_empty_directories_is_a_whole_repository(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(week(1))
+    (tmp_path / "b.zip").write_bytes(week(2))
+    shell("backupd init && backupd import a.zip && rmdir r/*; rm -r r/proofs", tmp_path)
+
+    for verb in ("check", "stats", "rebuild", "import b.zip", "pin latest", "check --drill"):
+        done = shell(f"backupd {verb}", tmp_path)
+        assert done.returncode == 0, (verb, done.stderr)
+
+
+def test_an_empty_repository_copied_without_its_directories_is_taken_up(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(week(1))
+    shell("backupd init && rm -r r/*/", tmp_path)
+
+    for verb in ("snapshots", "check", "import a.zip", "check --drill"):
+        done = shell(f"backupd {verb}", tmp_path)
+        assert done.returncode == 0, (verb, done.stderr)
+
+
+def test_prune_removes_no_pack_because_all_manifests_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(week(1))
+    shell("backupd init && backupd import a.zip && rm -r r/snapshots", tmp_path)
+
+    for verb in ("snapshots", "check", "import a.zip", "prune --yes"):
+        assert shell(f"backupd {verb}", tmp_path).returncode == 30, verb
+    assert len(list((tmp_path / "r" / "packs").rglob("*.pack"))) == 1
+
+
+def test_a_quarantined_file_that_is_no_more_is_found(tmp_path: Path) -> None:
+    (tmp_path / "bad.zip").write_bytes(b"<html>")
+    shell("backupd init; backupd import bad.zip; rm -f r/quarantine/*.zip", tmp_path)
+
+    found = shell("backupd check", tmp_path)
+
+    assert found.returncode == 30
+    assert "missing" in found.stderr
+
+
+def test_nothing_is_restored_into_a_stream_that_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(week(1))
+    shell("backupd init && backupd import a.zip", tmp_path)
+
+    done = shell("backupd restore latest --output - >&-", tmp_path)
+
+    assert done.returncode == 2
+    assert "closed" in done.stderr
