@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,33 +99,41 @@ class Context:
     def catalog(self, repository: Repository) -> Iterator[Catalog]:
         """Open the catalog of a repository, brought up to date, and close it afterwards.
 
-        Where it cannot be written, as in a copy that is mounted read-only, it lives in memory.
+        Where it cannot be written, as on a full disk or in a copy that is mounted read-only, it
+        lives in memory.
         """
         from backupd.catalog import Catalog
+        from backupd.errors import StorageFull
 
         place = repository.catalog
-        catalog = Catalog.open(place if place is not None and _may_write(place) else None)
-        try:
-            catalog.sync(repository)
+        with ExitStack() as opened:
+            try:
+                catalog = Catalog.open(place if place is not None and _may_write(place) else None)
+                opened.callback(catalog.close)
+                catalog.sync(repository)
+            except StorageFull:
+                catalog = Catalog.open(None)
+                opened.callback(catalog.close)
+                catalog.sync(repository)
             yield catalog
-        finally:
-            catalog.close()
 
     def audit(self, repository: Repository) -> str | None:
         """Compare the catalog's file with the repository and mend it; return what was wrong.
 
-        Where there is none, or none that may be written and so is asked, there is nothing to do.
+        Where there is none, or none that can be written and so is asked, there is nothing to do.
         """
         from backupd.catalog import Catalog
+        from backupd.errors import BackupdError
 
         place = repository.catalog
         if place is None or not place.is_file() or not _may_write(place):
             return None
-        catalog = Catalog.open(place)
         try:
-            return catalog.audit(repository)
-        finally:
-            catalog.close()
+            with closing(Catalog.open(place)) as catalog:
+                return catalog.audit(repository)
+        except BackupdError as error:  # derived: what it cannot do says nothing of the repository
+            self.say(f"the catalog was not compared: {error.message}")
+            return None
 
     @contextmanager
     def ledger(self) -> Iterator[Database]:

@@ -72,3 +72,29 @@ def test_restoring_into_no_directory_names_the_directory(tmp_path: Path) -> None
     done = backupd("--repository", tmp_path, "restore", "latest", "--output", target, code=2)
 
     assert f'there is no directory "{tmp_path}/none"' in done.stderr
+
+
+def test_a_full_disk_hinders_nobody_from_reading(tmp_path: Path) -> None:
+    """The catalog has no room to be brought up to date: it is made in memory for once."""
+    if os.geteuid() != 0:
+        unavailable("run as root: the test mounts a disk of its own")
+    needs("unshare")
+    with Repository.create(tmp_path / "r") as repository:
+        put(repository, tmp_path, week(1))
+    program = f"{sys.executable} -m backupd --repository disk/r"
+    script = f"""
+        mkdir disk && mount -t tmpfs -o size=1m tmpfs disk && cp -a r disk/ || exit 90
+        cat /dev/zero > disk/ballast 2>/dev/null
+        for verb in 'snapshots --json' 'stats --json' check; do
+            {program} $verb || exit 91
+        done
+    """
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert '"total": 21' in done.stdout
+    assert "no damage" in done.stderr
