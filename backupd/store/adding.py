@@ -43,6 +43,7 @@ from backupd.store.hints import Hints, Page
 from backupd.store.incoming import take_back
 from backupd.store.index import Index, Pack
 from backupd.store.ingest import CHUNK_BYTES, Ingest
+from backupd.store.leftover import unread
 from backupd.store.memo import Memo
 from backupd.store.naming import Kind, key_of
 from backupd.store.packs import SealedPack
@@ -273,6 +274,7 @@ class Adding:
         found = _facts(source)
         origin, members = source.origin, source.archive.members
         kept = _kept_streams(events)
+        unreadable = tuple(f"{name}: a part is no readable conversation" for name in unread(events))
         return Manifest(
             format=FORMAT,
             sha256=source.sha256,
@@ -292,8 +294,8 @@ class Adding:
             era=found.era,
             members=len(members),
             conversations=_conversations(events),
-            complete=found.complete,
-            incomplete_reasons=found.incomplete_reasons,
+            complete=False if unreadable else found.complete,
+            incomplete_reasons=(*found.incomplete_reasons, *unreadable),
             unknown_parts=found.unknown_parts,
             encoders=_encoders(events),
             kept_streams=kept,

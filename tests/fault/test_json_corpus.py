@@ -30,7 +30,8 @@ PEAK = 800
 """MiB that a process may ever hold: the largest conversation that is read has 64 MiB."""
 PORTION = 40
 TOO_LARGE = ("text of 65 MiB", "text of 96 MiB")
-"""Larger than the largest window: what stands behind such a conversation is kept, but not read."""
+"""Larger than the largest window: what stands behind such a conversation is kept, but
+not read, and the export counts as incomplete."""
 
 
 @cache
@@ -112,6 +113,7 @@ def _check(path: Path, chosen: list[Kind], position: str, digests: dict[str, str
                     if kind.name in between and position in POSITIONS[:2]:
                         least = 1 if kind.name in TOO_LARGE else len(GOOD)
                         assert readable >= least, (kind.name, readable, summary.unreadable)
+                        assert kind.name not in TOO_LARGE or snapshot.complete is False
         finally:
             catalog.close()
 
