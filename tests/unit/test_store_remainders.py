@@ -402,7 +402,7 @@ def test_repository_that_never_thinned_anything_out_works(tmp_path: Path) -> Non
         prune(repository)
         assert sound(repository) and len(repository.snapshots()) == 2
 
-        (place / "remainders").mkdir()
+        (place / "remainders").mkdir(exist_ok=True)
         (place / "remainders" / "stray").write_bytes(b"")
         (place / "pins" / "stray").write_bytes(b"")
         assert {p.path for p in repository.check().problems} == {"remainders/stray", "pins/stray"}
