@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from backupd.catalog.catalog import Catalog
 from backupd.catalog.database import CatalogBusy, CatalogDamaged
+from backupd.catalog.query import QueryRefused
 from backupd.catalog.values import (
     ConversationChange,
     ConversationRow,
+    Hit,
+    Hits,
     SnapshotFacts,
     SnapshotSummary,
     Source,
     Synced,
     VersionRow,
+    Wanted,
 )
 
 __all__ = [
@@ -23,9 +27,13 @@ __all__ = [
     "CatalogDamaged",
     "ConversationChange",
     "ConversationRow",
+    "Hit",
+    "Hits",
+    "QueryRefused",
     "SnapshotFacts",
     "SnapshotSummary",
     "Source",
     "Synced",
     "VersionRow",
+    "Wanted",
 ]

@@ -81,7 +81,7 @@ def flaw_of_fold(connection: sqlite3.Connection) -> str | None:
     """
     before = _digest(connection)
     connection.execute("SAVEPOINT fold")
-    for table in ("versions", "events", "histories"):
+    for table in ("versions", "events", "placed", "titles", "histories"):
         connection.execute(f"DELETE FROM {table}")
     accounts = connection.execute("SELECT DISTINCT account FROM snapshots ORDER BY 1").fetchall()
     for (account,) in accounts:

@@ -26,16 +26,19 @@ from backupd.catalog.database import CatalogDamaged, CatalogFile
 from backupd.catalog.folding import Account, fold, fold_again
 from backupd.catalog.histories import pack_members
 from backupd.catalog.ingest import ingest, known_slices
+from backupd.catalog.search import search
 from backupd.catalog.values import (
     ConversationChange,
     ConversationRow,
     ForgottenFacts,
+    Hits,
     S,
     SnapshotFacts,
     SnapshotSummary,
     Source,
     Synced,
     VersionRow,
+    Wanted,
 )
 from backupd.errors import RepositoryDamaged
 from backupd.export.versions import Counts, Presence
@@ -143,6 +146,15 @@ class Catalog:
         """Return the versions of one conversation, the oldest first; empty if it is unknown."""
         with self._file.reading() as connection:
             return queries.versions(connection, account, conversation)
+
+    def search(self, wanted: Wanted, now: datetime) -> Hits:
+        """Return the best hits of a search; `now` tells what is recent.
+
+        Raises:
+            QueryRefused: the query cannot be understood.
+        """
+        with self._file.reading() as connection:
+            return search(connection, wanted, now)
 
     def _flaw_of_rows(self, source: Source[S]) -> str | None:
         try:
@@ -274,7 +286,9 @@ def _insert(connection: sqlite3.Connection, snapshot: SnapshotFacts, members: li
     if newest is None and _recalls(connection, name):
         return  # what was before it is folded in first, by `_refold`
     if newest is None or (newest[1:4] < order and newest[4] is not None):
-        fold(connection, Account(connection, name, newest[0] if newest else None), row[0])
+        account = Account(connection, name, newest[0] if newest else None)
+        fold(connection, account, row[0])
+        account.settle()
 
 
 def _recalls(connection: sqlite3.Connection, account: str) -> bool:

@@ -19,8 +19,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from backupd.catalog.schema import APPLICATION_ID, SCHEMA, TABLES
+from backupd.catalog.words import fold
 from backupd.errors import BackupdError, StorageFull
 
+CACHE_KIB = 16 * 1024
 log = logging.getLogger("backupd.catalog")
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 # What cannot come from a sound file and a sound program.
@@ -144,6 +146,8 @@ class CatalogFile:
         _write_ahead(connection, self._timeout)
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        connection.create_function("fold", 1, fold, deterministic=True)
         if _stamp(connection) is None:
             _create(connection)
         if _stamp(connection) != (APPLICATION_ID, SCHEMA):

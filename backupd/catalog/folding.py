@@ -19,8 +19,10 @@ from backupd.catalog.histories import (
     load_histories,
     save_histories,
     seen_slices,
+    title_of,
     unpack_members,
 )
+from backupd.catalog.texts import displace, entitle, place
 from backupd.export.marks import Difference
 from backupd.export.versions import (
     Change,
@@ -61,6 +63,7 @@ class Account:
         self._next_key: int = (highest or 0) + 1
         self._touched: dict[int, History] = {}
         self._changes: dict[int, Change] = {}
+        self._unsettled: dict[int, History] = {}
 
     def take(self, snapshot: int, members: Iterable[int], complete: bool | None) -> Taken:
         """Fold in one snapshot, newer than all before, and write what changed."""
@@ -97,6 +100,14 @@ class Account:
         save_histories(self._connection, self._name, self._touched.values())
         self._newest = snapshot
 
+    def settle(self) -> None:
+        """Make what the snapshots taken so far say searchable; call once after the last of them."""
+        for history in self._unsettled.values():
+            place(self._connection, history.key, history.conversation, history.head)
+        titles = [(item.key, title_of(item.metadata)) for item in self._unsettled.values()]
+        entitle(self._connection, titles)
+        self._unsettled = {}
+
     def _split(self, members: Iterable[int]) -> tuple[set[int], dict[int, Seen]]:
         """Return the conversations whose slice is the one seen last, and the others.
 
@@ -125,6 +136,8 @@ class Account:
         if seen.print == history.print:
             history.metadata, renamed = merge_metadata(history.metadata, seen.metadata)
             change = Change.METADATA_CHANGED if renamed else Change.UNCHANGED
+            if renamed:
+                self._unsettled[history.key] = history
         else:
             change = self._compare(snapshot, history, seen)
         if history.presence is not Presence.PRESENT:
@@ -148,11 +161,12 @@ class Account:
         )
         self._next_key += 1
         self._histories[seen.conversation] = history
-        self._touched[history.key] = history
+        self._touched[history.key] = self._unsettled[history.key] = history
         self._versions.add(history, seen, snapshot, Change.NEW, Difference(added=seen.kept))
         self._changes[seen.conversation] = Change.NEW
 
     def _compare(self, snapshot: int, history: History, seen: Seen) -> Change:
+        self._unsettled[history.key] = history
         latest = head = self._prints.get(history.print)
         if history.head != history.latest:
             head = self._prints.get(self._versions.print_of(history, history.head))
@@ -220,6 +234,7 @@ class Account:
 
 def fold_again(connection: sqlite3.Connection, name: str) -> None:
     """Throw an account's histories away and fold its snapshots again, the oldest first."""
+    displace(connection, name)
     mine = "(SELECT key FROM histories WHERE account = ?)"
     connection.execute(f"DELETE FROM versions WHERE history IN {mine}", (name,))
     connection.execute(f"DELETE FROM events WHERE history IN {mine}", (name,))
@@ -235,6 +250,7 @@ def fold_again(connection: sqlite3.Connection, name: str) -> None:
             fold(connection, account, key)
         else:
             account.recall(key, unpack_members(members), unpack_members(gone))
+    account.settle()
 
 
 def fold(connection: sqlite3.Connection, account: Account, key: int) -> None:

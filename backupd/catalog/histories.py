@@ -97,7 +97,7 @@ def save_histories(
         "INSERT OR REPLACE INTO histories (account, title, key, conversation, presence, slice,"
         " print, head, latest, versions, metadata, first, last, gone_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        ((account, _title(item.metadata), *astuple(item)) for item in histories),
+        ((account, title_of(item.metadata), *astuple(item)) for item in histories),
     )
 
 
@@ -194,6 +194,7 @@ class Versions:
         )
 
 
-def _title(metadata: bytes) -> str | None:
+def title_of(metadata: bytes) -> str | None:
+    """Return the title in a history's metadata."""
     title = _decode_title.decode(metadata).get("title")
     return title if isinstance(title, str) else None

@@ -16,10 +16,12 @@ from itertools import islice
 from typing import TypeVar
 
 from backupd.catalog.database import CatalogFile
+from backupd.catalog.texts import Spoken, remember_turns, spoken
 from backupd.export.conversations import ConversationUnreadable, parse
 from backupd.export.versions import Fingerprint, fingerprint
 
 BATCH = 400
+BATCH_BYTES = 16 * 2**20
 _LOOKUP = 500
 _T = TypeVar("_T")
 
@@ -34,6 +36,7 @@ class _Parsed:
     state: Fingerprint | None
     created: float | None
     updated: float | None
+    turns: tuple[Spoken, ...] = ()
 
 
 def known_slices(file: CatalogFile, ids: Iterable[bytes]) -> dict[bytes, int]:
@@ -55,10 +58,11 @@ def ingest(
 ) -> tuple[int, int]:
     """Parse slices and remember them; return how many there were, and their bytes.
 
-    `progress` is told both after each batch. Memory: one slice, and the fingerprints of a batch.
+    `progress` is told both after each batch. Memory: one slice, and the fingerprints and texts of
+    a batch, which has BATCH_BYTES of slices at most, or one.
     """
     count = size = 0
-    for batch in chunks((_parsed(identity, data) for identity, data in slices), BATCH):
+    for batch in _batches(_parsed(identity, data) for identity, data in slices):
         with file.writing() as connection:
             for parsed in batch:
                 _remember(connection, parsed)
@@ -75,6 +79,19 @@ def chunks(items: Iterable[_T], length: int) -> Iterator[list[_T]]:
         yield part
 
 
+def _batches(items: Iterable[_Parsed]) -> Iterator[list[_Parsed]]:
+    batch: list[_Parsed] = []
+    size = 0
+    for item in items:
+        if batch and (len(batch) == BATCH or size + item.size > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += item.size
+    if batch:
+        yield batch
+
+
 def _parsed(identity: bytes, data: bytes) -> _Parsed:
     try:
         conversation = parse(data)
@@ -87,6 +104,7 @@ def _parsed(identity: bytes, data: bytes) -> _Parsed:
         fingerprint(conversation),
         _seconds(conversation.created),
         _seconds(conversation.updated),
+        spoken(conversation),
     )
 
 
@@ -119,6 +137,7 @@ def _remember(connection: sqlite3.Connection, parsed: _Parsed) -> None:
             seal(parsed.id, parsed.conversation, state.digest, *said),
         ),
     )
+    remember_turns(connection, conversation, parsed.turns)
 
 
 def seal(*said: object) -> bytes:

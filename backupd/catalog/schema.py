@@ -15,12 +15,19 @@ a slice is not read twice. `audit` compares it.
 A `last` that is NULL means "up to the account's newest snapshot": an export that changes nothing
 writes nothing but its own row. `versions.print` and `.slice` are the richest state that has the
 version's content; `histories.print` is what the next export is compared with.
+
+A row of `turns` is one turn with one wording, whatever the number of slices that have it: `mark` is
+the beginning of its mark (`export.marks`), `kept` whether every era writes it. Its text is in
+`texts`, and its words in `words`, under the same key. `placed` says in which histories some version
+has the turn, and whether that is the head. `titles` has the words of the histories' titles.
 """
 
 from __future__ import annotations
 
+from backupd.catalog.words import TOKENIZER
+
 APPLICATION_ID = 0x62_6B_70_63  # "bkpc"
-SCHEMA = 3
+SCHEMA = 4
 
 TABLES = (
     """CREATE TABLE snapshots (
@@ -60,5 +67,18 @@ TABLES = (
     """CREATE TABLE events (
         snapshot INTEGER NOT NULL, history INTEGER NOT NULL, change TEXT NOT NULL,
         PRIMARY KEY (snapshot, history)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE turns (
+        key INTEGER PRIMARY KEY, conversation INTEGER NOT NULL, mark BLOB NOT NULL,
+        message TEXT NOT NULL, role TEXT NOT NULL, kept INTEGER NOT NULL, model TEXT,
+        created REAL, assets INTEGER NOT NULL,
+        UNIQUE (conversation, mark)
+    )""",
+    "CREATE TABLE texts (key INTEGER PRIMARY KEY, text TEXT NOT NULL)",
+    f"CREATE VIRTUAL TABLE words USING fts5 (text, content='', tokenize=\"{TOKENIZER}\")",
+    f'CREATE VIRTUAL TABLE titles USING fts5 (title, tokenize="{TOKENIZER}")',
+    """CREATE TABLE placed (
+        turn INTEGER NOT NULL, history INTEGER NOT NULL, head INTEGER NOT NULL,
+        PRIMARY KEY (turn, history)
     ) WITHOUT ROWID""",
 )

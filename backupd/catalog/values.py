@@ -151,3 +151,60 @@ class ConversationChange:
     id: str
     title: str | None
     change: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a search asks for. Times are aware; `until` is the first moment that is too late.
+
+    Without `role` the turns that every era writes are searched: those of the person and of the
+    assistant to each other. A turn without a time counts as of its conversation's last update.
+    `title` and `model` are parts of names, whatever their case. `every_version` also finds what
+    the newest version lacks, `gone` only what is in conversations that are gone.
+    """
+
+    query: str
+    role: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    model: str | None = None
+    title: str | None = None
+    has_asset: bool = False
+    gone: bool = False
+    every_version: bool = False
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One turn, or one title, that a search found.
+
+    For a title `message_id`, `role`, `model` and `created` are None. `snippet` is one line of the
+    text around the first match, `marks` are the places of matches in it, (begin, end).
+    `first_snapshot` and `last_snapshot` are the ones that had just this wording first and last,
+    `last_seen` is when the latter was exported; `current` tells whether the newest version of the
+    conversation still has it.
+    """
+
+    conversation_id: str
+    account: str
+    title: str | None
+    message_id: str | None
+    role: str | None
+    model: str | None
+    created: datetime | None
+    snippet: str
+    marks: tuple[tuple[int, int], ...]
+    first_snapshot: str
+    last_snapshot: str
+    last_seen: datetime
+    current: bool
+    gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What a search found, the best first; `more` tells that the limit left some out."""
+
+    hits: tuple[Hit, ...]
+    more: bool

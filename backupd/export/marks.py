@@ -70,6 +70,16 @@ def pack_marks(turns: Sequence[Turn]) -> bytes:
     )
 
 
+def mark_of(turn: Turn) -> bytes:
+    """Return the 16 bytes that begin a turn's mark: the hash of its id, the digest of its words."""
+    return blake2b(turn.id.encode(), digest_size=8).digest() + turn.digest
+
+
+def turns_in(packed: bytes) -> set[bytes]:
+    """Return what `mark_of` gives for each turn of a state."""
+    return {packed[at : at + 16] for at in range(0, len(packed), MARK_SIZE)}
+
+
 def unpack_marks(packed: bytes) -> list[Mark]:
     """Return the marks that `pack_marks` packed."""
     return [Mark(*fields) for fields in _MARK.iter_unpack(packed)]
