@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from backupd.catalog import audit, queries
+from backupd.catalog.comparing import between, slice_at
 from backupd.catalog.database import CatalogDamaged, CatalogFile
 from backupd.catalog.folding import Account, fold, fold_again
 from backupd.catalog.histories import pack_members
@@ -146,6 +147,16 @@ class Catalog:
         """Return the versions of one conversation, the oldest first; empty if it is unknown."""
         with self._file.reading() as connection:
             return queries.versions(connection, account, conversation)
+
+    def slice_at(self, snapshot: str, conversation: str) -> bytes | None:
+        """Return the slice of a conversation as a snapshot has it, None if it has not."""
+        with self._file.reading() as connection:
+            return slice_at(connection, snapshot, conversation)
+
+    def between(self, one: str, other: str) -> tuple[ConversationChange, ...]:
+        """Return in which conversations a snapshot differs from another, ordered by id."""
+        with self._file.reading() as connection:
+            return between(connection, one, other)
 
     def search(self, wanted: Wanted, now: datetime) -> Hits:
         """Return the best hits of a search; `now` tells what is recent.

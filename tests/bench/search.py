@@ -36,9 +36,8 @@ def main(conversations: int) -> None:
             begun = time.perf_counter()
             catalog.sync(source)
             spent = time.perf_counter() - begun
-            print(
-                f"{size / 1e6:.0f} MB of JSON taken in: {spent:.2f} s, {size / 1e6 / spent:.0f} MB/s"
-            )
+            rate = size / 1e6 / spent
+            print(f"{size / 1e6:.0f} MB of JSON taken in: {spent:.2f} s, {rate:.0f} MB/s")
             unique += [change.word for change in week.truth.added if change.word]
         ask(catalog, unique)
         catalog.close()
@@ -78,9 +77,8 @@ def sizes(path: Path) -> None:
         turns = connection.execute("SELECT count(*) FROM turns").fetchone()[0]
     file.close()
     whole = path.stat().st_size
-    print(
-        f"{turns:,} turns, text {text / 1e6:.1f} MB, words {words / 1e6:.1f} MB ({words / text:.2f})"
-    )
+    share = words / text
+    print(f"{turns:,} turns, text {text / 1e6:.1f} MB, words {words / 1e6:.1f} MB ({share:.2f})")
     print(f"whole catalog {whole / 1e6:.1f} MB ({whole / text:.2f} of the text)")
 
 
