@@ -63,9 +63,9 @@ def _open(conversation: Conversation, above: dict[str, str | None], ends: tuple[
     kept = {turn.id for turn in conversation.turns if turn.kept}
     if wanted is not None and wanted not in kept:
         wanted = above.get(wanted)
+    passed: set[str] = set()  # of all branches looked at: what they share need not be walked again
     for number in range(len(ends), 0, -1):
         name: str | None = ends[number - 1]
-        passed: set[str] = set()
         while name is not None and name not in passed:
             if name == wanted:
                 return number

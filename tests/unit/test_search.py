@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ from backupd.catalog import Catalog, Hit, QueryRefused, Wanted
 from backupd.catalog.query import LONGEST, MOST_TERMS, understand
 from backupd.demo.exports import Churn, Options, series
 from tests.support.conversations import root, talk, turn
+from tests.support.sealing import made, opened
 from tests.support.snapshots import DAY_ONE, MemorySource
+from tests.support.storing import export_bytes, origin
 
 NOW = DAY_ONE + timedelta(days=400)
 
@@ -263,3 +267,29 @@ def test_every_word_of_a_generated_series_is_found_where_it_is(archive: Archive,
         assert everywhere == [change.message_id], change
         if change.message_id not in lost:
             assert archive.found(change.word) == [change.message_id], change
+
+
+def test_search_of_an_encrypted_repository_leaves_nothing_readable(tmp_path: Path) -> None:
+    """The catalog lives in memory, and what is on the disk does not hold a word of the text."""
+    words = "unmistakable quizzacious words"
+    with made(tmp_path / "r") as repository:
+        talks: list[dict[str, object]] = [json.loads(said(words, name="c-1"))]
+        repository.add(written(tmp_path / "one.zip", export_bytes(talks)), origin())
+    (tmp_path / "one.zip").unlink()
+    with opened(tmp_path / "r") as repository:
+        assert repository.catalog is None
+        catalog = Catalog.open(repository.catalog)
+        catalog.sync(repository)
+        (hit,) = catalog.search(Wanted("quizzacious"), NOW).hits
+        catalog.close()
+
+    assert hit.snippet == words
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if b"quizzacious" in path.read_bytes()]
+    assert not list(tmp_path.rglob("*.sqlite*"))
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
