@@ -52,7 +52,7 @@ def ask(catalog: Catalog, unique: list[str]) -> None:
         "the commonest word": ["the", "a", "this"],
         "two words": ["window paper", "system garden", "I call this", "often reader"],
         "a phrase": ['"I call this"', '"window of the"', '"the system"'],
-        "a beginning": ["sys*", "win*", "gard*", "s*"],
+        "a beginning": ["sys*", "win*", "gard*", "sy*"],
         "boolean": ["(window OR paper) -system", "garden AND NOT reader", "system OR often"],
     }
     every: list[float] = []
