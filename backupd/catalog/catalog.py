@@ -28,6 +28,7 @@ from backupd.catalog.folding import Account, fold, fold_again
 from backupd.catalog.histories import pack_members
 from backupd.catalog.ingest import ingest, known_slices
 from backupd.catalog.search import search
+from backupd.catalog.sweeping import sweep
 from backupd.catalog.values import (
     ConversationChange,
     ConversationRow,
@@ -183,6 +184,9 @@ class Catalog:
             known = {row[0] for row in rows}
         self._forget(known - wanted.keys())
         self._recall(source)
+        if known - wanted.keys():
+            with self._file.writing() as connection:
+                sweep(connection)
         done = Synced()
         for snapshot in sorted((wanted[name] for name in wanted.keys() - known), key=_order):
             try:

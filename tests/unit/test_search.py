@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -293,3 +295,27 @@ def test_search_of_an_encrypted_repository_leaves_nothing_readable(tmp_path: Pat
 def written(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
+
+
+def test_text_that_no_snapshot_has_any_more_is_not_kept(tmp_path: Path) -> None:
+    """What was forgotten and pruned does not live on in the catalog; what comes back is found."""
+    source, catalog = MemorySource(), Catalog.open(tmp_path / "catalog.sqlite")
+    old = [said("about apples", "quizzacious pears"), said("unmistakably gone", name="c-2")]
+    first = source.add(old, week=0)
+    source.add([said("about apples", "yes, plums")], week=1)
+    catalog.sync(source)
+    source.remove(first)
+    catalog.sync(source)
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as other:
+        texts = {row[0] for row in other.execute("SELECT text FROM texts")}
+        vocabulary = "CREATE VIRTUAL TABLE temp.v USING fts5vocab (main, words, 'row')"
+        other.execute(vocabulary)
+        words = {row[0] for row in other.execute("SELECT term FROM temp.v")}
+    source.add(old, week=2)
+    catalog.sync(source)
+    again = catalog.search(Wanted("quizzacious"), NOW).hits
+    catalog.close()
+
+    assert texts == {"about apples", "yes, plums"}
+    assert words == {"about", "apples", "yes", "plums"}
+    assert [hit.message_id for hit in again] == ["c-1/t1"]
