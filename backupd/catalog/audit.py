@@ -37,6 +37,11 @@ _FOLDED = (
     " FROM versions v LEFT JOIN histories h ON h.key = v.history ORDER BY 1, 2, 3",
     f"SELECT {_SNAPSHOT.format('e.snapshot')}, h.account, {_CONVERSATION.format('h')}, change"
     " FROM events e LEFT JOIN histories h ON h.key = e.history ORDER BY 1, 2, 3",
+    f"SELECT h.account, {_CONVERSATION.format('h')}, t.mark, p.head FROM placed p"
+    " LEFT JOIN turns t ON t.key = p.turn LEFT JOIN histories h ON h.key = p.history"
+    " ORDER BY 1, 2, 3",
+    f"SELECT h.account, {_CONVERSATION.format('h')}, t.title FROM titles t"
+    " LEFT JOIN histories h ON h.key = t.rowid ORDER BY 1, 2",
 )
 
 

@@ -319,3 +319,26 @@ def test_text_that_no_snapshot_has_any_more_is_not_kept(tmp_path: Path) -> None:
     assert texts == {"about apples", "yes, plums"}
     assert words == {"about", "apples", "yes", "plums"}
     assert [hit.message_id for hit in again] == ["c-1/t1"]
+
+
+def test_what_is_searched_survives_an_audit_and_is_mended_by_it(tmp_path: Path) -> None:
+    source, catalog = MemorySource(), Catalog.open(tmp_path / "catalog.sqlite")
+    source.add([said("about apples", "yes, pears", title="Fruit")], week=0)
+    source.add([said("about apples", "yes, plums", title="Fruit")], week=1)
+    catalog.sync(source)
+
+    def answers() -> list[tuple[Hit, ...]]:
+        wanted = [Wanted(word, every_version=True) for word in ("apples", "pears", "fruit")]
+        return [catalog.search(one, NOW).hits for one in wanted]
+
+    before = answers()
+    assert [len(hits) for hits in before] == [1, 1, 1]
+    assert catalog.audit(source) is None
+    assert answers() == before
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as other, other:
+        other.execute("UPDATE placed SET head = 1 - head")
+    assert answers() != before
+
+    assert catalog.audit(source)
+    assert answers() == before
+    catalog.close()
