@@ -9,7 +9,6 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -24,18 +23,14 @@ ACCOUNT = "a" * 64
 HOSTILE = "red \x1b[31m and \u202ereversed\u202c and \x9b2J, family 👩‍👧"
 
 
-@pytest.fixture(autouse=True)
-def _mask() -> Iterator[None]:
-    """The program sets a umask of its own."""
-    mask = os.umask(0o077)
-    yield
-    os.umask(mask)
-
-
 def asked(repository: Path, *arguments: str | Path, code: int = 0) -> tuple[str, str]:
     """Run the program; return what it wrote to stdout and to stderr."""
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-        found = run(["--repository", str(repository), *map(str, arguments)])
+    mask = os.umask(0o077)  # the program sets one of its own
+    try:
+        with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+            found = run(["--repository", str(repository), *map(str, arguments)])
+    finally:
+        os.umask(mask)
     assert found == code, (out.getvalue(), err.getvalue())
     return out.getvalue(), err.getvalue()
 
