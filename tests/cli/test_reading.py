@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import zipfile
 from contextlib import redirect_stderr, redirect_stdout
@@ -25,12 +26,15 @@ HOSTILE = "red \x1b[31m and \u202ereversed\u202c and \x9b2J, family 👩‍👧"
 
 def asked(repository: Path, *arguments: str | Path, code: int = 0) -> tuple[str, str]:
     """Run the program; return what it wrote to stdout and to stderr."""
-    mask = os.umask(0o077)  # the program sets one of its own
+    # The program sets these as it likes them.
+    mask, log = os.umask(0o077), logging.getLogger("backupd")
+    level = log.level
     try:
         with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
             found = run(["--repository", str(repository), *map(str, arguments)])
     finally:
         os.umask(mask)
+        log.setLevel(level)
     assert found == code, (out.getvalue(), err.getvalue())
     return out.getvalue(), err.getvalue()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -73,16 +74,16 @@ PICTURES = st.text(st.characters(min_codepoint=0x1F300, max_codepoint=0x1FAFF,
 def test_any_part_of_what_is_written_without_spaces_is_found(
     texts: list[str], data: st.DataObject
 ) -> None:
-    source, catalog = MemorySource(), Catalog.open(None)
-    nodes = [turn(f"t{number}", "root", f"so{text}so") for number, text in enumerate(texts)]
-    source.add([talk(root(), *nodes)])
-    catalog.sync(source)
     wanted = data.draw(st.sampled_from(texts))
     begin = data.draw(st.integers(0, len(wanted) - 1))
     part = wanted[begin : data.draw(st.integers(begin + 1, len(wanted)))]
+    nodes = [turn(f"t{number}", "root", f"so{text}so") for number, text in enumerate(texts)]
+    source = MemorySource()
+    source.add([talk(root(), *nodes)])
+    with closing(Catalog.open(None)) as catalog:
+        catalog.sync(source)
+        hits = catalog.search(Wanted(part), NOW).hits
 
-    hits = catalog.search(Wanted(part), NOW).hits
-    catalog.close()
     assert has_words(part)
     assert {hit.message_id for hit in hits} == {
         f"t{number}" for number, text in enumerate(texts) if part in text
