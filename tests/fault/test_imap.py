@@ -6,11 +6,9 @@ that of a watcher's own thread.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import product
@@ -22,6 +20,7 @@ from tests.support.campaign import campaign
 from tests.support.imap_faults import KINDS, POSITIONS, Fault, Kind
 from tests.support.mail_sink import MemorySink, export_mail, now
 from tests.support.scripted_imap import ScriptedImap
+from tests.support.watching import watching
 
 PACE = Pace(idle=1, settle=0.2, tick=0.5, rest=0.3, retry=0.1, retry_most=1, steady=60)
 POLL = timedelta(seconds=1)
@@ -32,19 +31,6 @@ CPU_SHARE = 0.05
 AT_ONCE = 6
 SAMPLE = 11  # odd to the three positions: each of them, and kinds of every sort
 CASES = [*product(KINDS, POSITIONS)]
-
-
-@contextlib.contextmanager
-def watching(watcher: Watcher) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=watcher.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(10)
-        assert not thread.is_alive()
 
 
 def cpu_of(watcher: Watcher) -> float:

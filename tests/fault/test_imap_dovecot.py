@@ -17,6 +17,7 @@ from tests.support import FULL
 from tests.support.campaign import campaign
 from tests.support.dovecot import Account, Dovecot
 from tests.support.mail_sink import MemorySink, export_mail, now
+from tests.support.watching import watching
 
 PACE = Pace(idle=5, settle=0.2, tick=0.5, rest=0.3, retry=0.1, retry_most=1)
 HOLD = 1.0
@@ -42,15 +43,8 @@ class Scene:
         watcher = Watcher(
             "test", settings, lambda: secret, self.sink, now, timedelta(seconds=2), pace=PACE
         )
-        stop = threading.Event()
-        thread = threading.Thread(target=watcher.run, args=(stop,))
-        thread.start()
-        try:
+        with watching(watcher):
             yield
-        finally:
-            stop.set()
-            thread.join(10)
-            assert not thread.is_alive()
 
     def deliver(self, padding: int = 0) -> None:
         self.account.deliver(export_mail(padding=padding), FOLDER)
